@@ -133,7 +133,7 @@ class _Loader:
         self.check_server(image)
 
     def check_server(self, image: Image) -> None:
-        """Every image has the server, with a lower bound: a resolver must not go back to a release without the extras."""
+        """Every image has the server, with a lower bound that keeps a resolver from releases without the extras."""
         where = ("images", image.name, "packages")
         requirements = [Requirement(requirement) for one in image.lineage for requirement in one.packages]
         servers = [one for one in requirements if one.name.lower() == self.file.server]
