@@ -47,7 +47,7 @@ test: $(VENV)/ready ## first the tests that need no engine, then every image
 	@$(MAKE) --no-print-directory smoke
 
 smoke: build ## build, then test every image that could be built
-	@$(RUN) -m pytest -n $(JOBS) tests/images $(FILTERS)
+	@$(RUN) -m pytest -n $(JOBS) --dist loadgroup tests/images $(FILTERS)
 
 clean: $(VENV)/ready ## remove the images and containers that this repository made from the engine
 	@$(RUN) -m imagematrix.clean $(FILTERS)

@@ -9,7 +9,7 @@ import tarfile
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from docker.client import DockerClient
@@ -144,10 +144,8 @@ class Runner:
 
 def remove(container: Any) -> None:
     """Remove a container whatever it is doing; one that is gone is fine."""
-    try:
+    with suppress(NotFound):
         container.remove(force=True, v=True)
-    except NotFound:
-        pass
 
 
 def archive(files: Mapping[str, str]) -> bytes:
