@@ -1,6 +1,6 @@
 """Fills in the parts of README.md that follow from elsewhere: the table of images, the reference of variables.
 
-Each stands between `<!-- NAME: generated … -->` and `<!-- end of NAME -->`; what is outside is a person's.
+Each stands between `<!-- NAME: generated -->` and `<!-- end of NAME -->`; what is outside is a person's.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ SECTIONS: dict[str, Callable[[Matrix], str]] = {"images": images}
 def fill(text: str, matrix: Matrix) -> str:
     """Return README.md's text with the generated parts made anew. Raises InputError if a part has no place."""
     for name, section in SECTIONS.items():
-        pattern = rf"(<!-- {name}: generated[^\n]*-->\n).*?(<!-- end of {name} -->)"
-        body = section(matrix)
-        text, count = re.subn(pattern, lambda match, body=body: f"{match[1]}{body}\n{match[2]}", text, flags=re.DOTALL)
-        if count != 1:
+        place = re.compile(rf"(?<=<!-- {name}: generated -->\n).*?(?=<!-- end of {name} -->)", re.DOTALL)
+        if len(place.findall(text)) != 1:
             raise InputError(f"{FILE}: needs the lines `<!-- {name}: generated -->` and `<!-- end of {name} -->` once")
+        before, after = place.split(text)
+        text = f"{before}{section(matrix)}\n{after}"
     return text
 
 
