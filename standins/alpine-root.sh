@@ -33,11 +33,13 @@ fill_root() { # ROOT MUSL-LIBS X.Y
     chown -R 0:0 "$1"
 }
 
-# Installs wheels that the machine's pip fetches, with the root's own pip, with no network in it.
-install_wheels() { # ROOT REQUIREMENT…
-    mkdir "$1/wheels"
-    python3 -m pip download -q --no-deps --only-binary :all: --python-version 3.8 -d "$1/wheels" "${@:2}"
-    chroot "$1" /bin/sh -c '/usr/local/bin/python3 -m pip install -q --no-cache-dir --no-index /wheels/*.whl'
-    rm -rf "$1/wheels"
+# Installs the pip of Debian 12's package (a wheel; it knows musllinux and still runs on Python 3.7) over an older one.
+install_pip() { # ROOT
+    private_apt bookworm deb get update -qq
+    (cd "$WORK" && private_apt bookworm deb get download -qq python3-pip-whl)
+    dpkg-deb -x "$WORK"/python3-pip-whl_*.deb "$WORK/pip"
+    cp "$WORK"/pip/usr/share/python-wheels/pip-*.whl "$1/tmp/"
+    chroot "$1" /bin/sh -c '/usr/local/bin/python3 -m pip install -q --no-cache-dir --no-index /tmp/pip-*.whl'
+    rm -rf "$1"/tmp/* "$1/root/.cache"
     find "$1/usr/local" -name __pycache__ -prune -exec rm -rf {} +
 }

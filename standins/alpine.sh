@@ -38,5 +38,5 @@ tidy() {
 (tidy)
 fill_root "$ROOT" "$LIBS" "$PYTHON"
 # bullseye's CPython brings pip 20.2, which knows no musllinux tag.
-case $PYTHON in 3.9) install_wheels "$ROOT" pip==23.0.1 setuptools==58.1.0 ;; esac
+case $PYTHON in 3.9) install_pip "$ROOT" ;; esac
 pack "$ROOT" "$OUT"

@@ -67,7 +67,16 @@ enter_source() {  # SUITE PACKAGE
     cd "$tree"
 }
 
-# A root file system as a tar, owned by root.
-pack() {  # ROOT OUT
-    tar -C "$1" --numeric-owner --exclude=./dev/* --exclude=./proc/* --exclude=./sys/* -cf "$2" .
+# Prints the path of the root file system that another script packed.
+packed_root() { # NAME
+    echo "$ARTEFACTS/$1/root.tar"
+}
+
+# Finishes a root file system: OUT/root.tar, without what a container mounts over it, and OUT/python-version.
+pack() { # ROOT OUT
+    mkdir "$2"
+    tar -C "$1" --numeric-owner --exclude='./dev/*' --exclude='./proc/*' --exclude='./sys/*' -cf "$2/root.tar" .
+    if [ -e "$1/usr/local/bin/python3" ] || [ -L "$1/usr/local/bin/python3" ]; then
+        chroot "$1" /usr/local/bin/python3 -c 'import platform; print(platform.python_version())' >"$2/python-version"
+    fi
 }
