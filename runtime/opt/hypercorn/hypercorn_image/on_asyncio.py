@@ -118,7 +118,9 @@ def _close(loop: Any, worker: Worker) -> None:
     for task in tasks:
         task.cancel()
     with contextlib.suppress(Exception):
-        loop.run_until_complete(asyncio.wait(tasks, timeout=worker.left() + LIFESPAN_GRACE) if tasks else asyncio.sleep(0))
+        loop.run_until_complete(
+            asyncio.wait(tasks, timeout=worker.left() + LIFESPAN_GRACE) if tasks else asyncio.sleep(0)
+        )
         loop.run_until_complete(loop.shutdown_asyncgens())
     with contextlib.suppress(Exception):
         loop.close()

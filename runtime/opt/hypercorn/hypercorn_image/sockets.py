@@ -85,7 +85,9 @@ class Listeners:
             try:
                 opened[bind] = _open_inet(self._quic_address(bind), socket.SOCK_DGRAM)
             except (OSError, ValueError) as error:
-                raise StartError([f"cannot listen on {bind} (UDP): {getattr(error, 'strerror', None) or error}"]) from None
+                raise StartError(
+                    [f"cannot listen on {bind} (UDP): {getattr(error, 'strerror', None) or error}"]
+                ) from None
         return opened
 
     def _quic_address(self, bind: str) -> str:

@@ -182,8 +182,14 @@ class Supervisor:
             child.ready = True
             if not self.announced and sum(c.ready for c in self.children.values()) >= self.effective.config.workers:
                 self.announced = True
-                self._say("info", "Serving %s at %s with %d %s worker(s)", self.effective.application,
-                          self.listeners.describe(), self.effective.config.workers, self.effective.config.worker_class)
+                self._say(
+                    "info",
+                    "Serving %s at %s with %d %s worker(s)",
+                    self.effective.application,
+                    self.listeners.describe(),
+                    self.effective.config.workers,
+                    self.effective.config.worker_class,
+                )
         elif what == channel.FAILED:
             child.failure = StartError(message["lines"], message["details"])
 

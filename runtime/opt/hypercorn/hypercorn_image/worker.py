@@ -167,7 +167,9 @@ def as_start_error(error: BaseException) -> StartError:
     if isinstance(error, StartError):
         return error
     if isinstance(error, ssl.SSLError):
-        return StartError([f"TLS cannot be set up: {error}: check CERTFILE, KEYFILE, KEYFILE_PASSWORD, CA_CERTS and CIPHERS"])
+        return StartError(
+            [f"TLS cannot be set up: {error}: check CERTFILE, KEYFILE, KEYFILE_PASSWORD, CA_CERTS and CIPHERS"]
+        )
     if isinstance(error, OSError):
         where = f" {error.filename!r}" if error.filename else ""
         return StartError([f"the worker cannot serve{where}: {error.strerror or error}"])
