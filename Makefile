@@ -22,7 +22,7 @@ $(VENV)/ready: requirements.txt
 	@echo "making $(VENV) from requirements.txt" >&2
 	@rm -rf $(VENV)
 	@python3 -m venv $(VENV) || { echo "error: python3 cannot make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
-	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(VENV)/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements.txt
 	@touch $@
 
 generate: $(VENV)/ready ## render build/ and the README's tables from matrix.yaml (ALLOW_REMOVAL=1 lets variants go)

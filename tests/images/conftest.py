@@ -44,11 +44,15 @@ def has(reference: str) -> bool:
     return True
 
 
+@cache  # so that all tests have the same objects, and pytest sees that they share fixtures
+def selected(filters: tuple[tuple[str, ...], ...]) -> tuple[Variant, ...]:
+    return cli.select(load(cli.ROOT), argparse.Namespace(**dict(zip(FILTERS, map(list, filters), strict=True))))
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "variant" not in metafunc.fixturenames:
         return
-    filters = {name: metafunc.config.getoption(f"--{name}", default=[]) for name in FILTERS}
-    variants = cli.select(load(cli.ROOT), argparse.Namespace(**filters))
+    variants = selected(tuple(tuple(metafunc.config.getoption(f"--{name}", default=[])) for name in FILTERS))
     image = metafunc.module.__name__.rpartition(".test_")[2].replace("_", "-")
     if image != "built":
         lineages = {variant: [ancestor.name for ancestor in variant.image.lineage] for variant in variants}
