@@ -98,8 +98,9 @@ class Builder:
                 done = {one for one, base in left.items() if is_current(self.client, one, self.inputs[one], base)}
                 outcomes.update({variant: Outcome(variant, "built") for variant in done})
                 reasons = blamed(output)
-                if len(targets) == 1:  # then it is its fault, whatever was said
-                    reasons.setdefault(targets[0].target, _last(output) or "bake built it, but the engine has it not")
+                if len(targets) == 1:  # then it is its fault, and bake leaves its name out of the steps
+                    said = _last(output) or "bake built it, but the engine has it not"
+                    reasons = {targets[0].target: next(iter(reasons.values()), said)}
                 for variant in targets:
                     if variant not in done and variant.target in reasons:
                         outcomes[variant] = Outcome(variant, "failed", reasons[variant.target])
