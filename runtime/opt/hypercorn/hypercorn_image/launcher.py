@@ -6,7 +6,7 @@ import signal
 import sys
 from typing import Any, Callable, Mapping, Sequence
 
-from hypercorn_image import application, effective, logs, worker
+from hypercorn_image import application, effective, logs, state, worker
 from hypercorn_image.errors import StartError, report
 from hypercorn_image.sockets import Listeners
 
@@ -36,7 +36,7 @@ def _serve(load: Callable[[], effective.Effective]) -> int:
     listeners = Listeners(found.config)
     listeners.open()
     try:
-        with _pid_file(found.config.pid_path), _state_file(found.variables, listeners) as note:
+        with _pid_file(found.config.pid_path), _state_file(found.variables) as note:
             if found.config.workers == 0:
                 return _serve_alone(found, listeners, note)
             from hypercorn_image.supervisor import Supervisor
@@ -83,10 +83,8 @@ def _pid_file(path: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _state_file(variables: Mapping[str, Any], listeners: Listeners) -> Any:
+def _state_file(variables: Mapping[str, Any]) -> Any:
     """Give a function that notes for the health check where the server listens; the note goes with the server."""
-    from hypercorn_image import state
-
     owner = os.getpid()
     try:
         state.remove()

@@ -11,7 +11,7 @@ import stat
 import time
 from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
-from hypercorn_image import draining
+from hypercorn_image import draining, state
 from hypercorn_image.errors import StartError
 from hypercorn_image.parse import split_bind
 
@@ -119,16 +119,12 @@ class Listeners:
         shown += [f"https://{self._quic_actual.get(bind, bind)} (HTTP/3)" for bind in self.quic_binds]
         return ", ".join(shown)
 
-    def targets(self) -> List[List[Any]]:
-        """Return where to knock to see whether this serves: [is TLS, unix path or host, port] for each bind."""
+    def targets(self) -> List[Tuple[bool, str, int]]:
+        """Return where to knock to see whether this serves: is it TLS, host or path of a unix socket, port (0)."""
         found = []
         for bind, sock in self.shared.items():
-            tls = bind in self.secure_binds
-            if sock.family == socket.AF_UNIX:
-                found.append([tls, sock.getsockname(), 0])
-                continue
-            host, port = sock.getsockname()[:2]
-            found.append([tls, {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port])
+            tls, name = bind in self.secure_binds, sock.getsockname()
+            found.append((tls, name, 0) if sock.family == socket.AF_UNIX else (tls, state.local(name[0]), name[1]))
         return found
 
     def _actual(self, bind: str) -> str:
