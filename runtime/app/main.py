@@ -19,7 +19,12 @@ except (OSError, ValueError, KeyError):
     IMAGE = "hypercorn"
 
 TEXT = json.dumps(
-    {"message": f"Hello from {IMAGE}. Put your own application into /app.", "image": IMAGE, "python": PYTHON, "hypercorn": SERVER}
+    {
+        "message": f"Hello from {IMAGE}. Put your own application into /app.",
+        "image": IMAGE,
+        "python": PYTHON,
+        "hypercorn": SERVER,
+    }
 ).encode()
 
 

@@ -46,7 +46,9 @@ def _ask(kind, address, port, path, timeout):
     sock = _connect(kind, address, port, timeout)
     request = _NO_REQUEST
     if path:
-        request = f"GET {path} HTTP/1.1\r\nhost: localhost\r\nuser-agent: healthcheck\r\nconnection: close\r\n\r\n".encode()
+        request = (
+            f"GET {path} HTTP/1.1\r\nhost: localhost\r\nuser-agent: healthcheck\r\nconnection: close\r\n\r\n".encode()
+        )
     if not kind.endswith("tls"):
         sock.send(request)
         return _first_line(sock)

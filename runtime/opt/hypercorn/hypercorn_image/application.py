@@ -46,7 +46,9 @@ def load(path: str) -> Tuple[Any, Optional[str]]:
         if error.name and (module_name == error.name or module_name.startswith(error.name + ".")):
             where = ", ".join(repr(entry or os.getcwd()) for entry in sys.path[:3])
             raise StartError(
-                [f"no module {module_name!r} for the application {path!r}: looked in {where} and the installed packages"]
+                [
+                    f"no module {module_name!r} for the application {path!r}: looked in {where} and the installed packages"
+                ]
             ) from None
         raise _fault(path, error) from None
     except Exception as error:
@@ -64,8 +66,7 @@ def _own_traceback(error: BaseException) -> str:
     entry = error.__traceback__
     here = os.path.dirname(os.path.abspath(__file__))
     while entry is not None and (
-        entry.tb_frame.f_code.co_filename.startswith(here)
-        or "importlib" in entry.tb_frame.f_code.co_filename
+        entry.tb_frame.f_code.co_filename.startswith(here) or "importlib" in entry.tb_frame.f_code.co_filename
     ):
         entry = entry.tb_next
     return "".join(traceback.format_exception(type(error), error, entry))
@@ -78,7 +79,9 @@ def _find(module: Any, expression: str, path: str) -> Any:
             found = getattr(found, name)
         except AttributeError:
             raise StartError(
-                [f"no {expression!r} in the module {module.__name__!r} ({module.__file__}): set VARIABLE_NAME or APP_MODULE"]
+                [
+                    f"no {expression!r} in the module {module.__name__!r} ({module.__file__}): set VARIABLE_NAME or APP_MODULE"
+                ]
             ) from None
     if not callable(found):
         raise StartError([f"{path!r} is {type(found).__name__}, not an application: an ASGI or WSGI callable"])
@@ -91,7 +94,7 @@ def kind(application: Any) -> str:
     Hypercorn tells only coroutine functions from others, and so takes an ASGI 2 class for ASGI 3.
     """
     if inspect.isclass(application):
-        return "asgi2" if hasattr(application, "__await__") or _is_async(getattr(application, "__call__")) else "wsgi"
+        return "asgi2" if hasattr(application, "__await__") or _is_async(application.__call__) else "wsgi"
     if _is_async(application) or _is_async(getattr(application, "__call__", None)):
         return "asgi3"
     return "asgi2" if _takes_scope_alone(application) else "wsgi"
@@ -100,7 +103,9 @@ def kind(application: Any) -> str:
 def _is_async(function: Any) -> bool:
     while hasattr(function, "func"):  # functools.partial
         function = function.func
-    return asyncio.iscoroutinefunction(function) if sys.version_info < (3, 14) else inspect.iscoroutinefunction(function)
+    return (
+        asyncio.iscoroutinefunction(function) if sys.version_info < (3, 14) else inspect.iscoroutinefunction(function)
+    )
 
 
 def _takes_scope_alone(function: Any) -> bool:
@@ -109,7 +114,9 @@ def _takes_scope_alone(function: Any) -> bool:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         return False
-    required = [p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    required = [
+        p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
     return len(required) == 1 and not any(p.kind is p.VAR_POSITIONAL for p in parameters)
 
 

@@ -21,7 +21,9 @@ def read(arguments: Sequence[str]) -> Tuple[Dict[str, Any], List[str]]:
         flag, has_value, text = _split(rest.pop(0))
         option = options.BY_FLAG.get(flag)
         if option is None:
-            problems.append(f"{flag!r} is not a server argument: see `hypercorn --help`, and the variables in the README")
+            problems.append(
+                f"{flag!r} is not a server argument: see `hypercorn --help`, and the variables in the README"
+            )
             continue
         if not has_value:
             text = _next_value(option, rest)

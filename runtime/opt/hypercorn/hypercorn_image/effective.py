@@ -77,8 +77,10 @@ def _source(variables: Mapping[str, Any], app_directory: str) -> Tuple[str, List
     """Return which configuration is used, as `file:`, `python:` or a TOML file's path, and problems."""
     named = variables.get("HYPERCORN_CONF")
     if named is None:
-        for path in (os.path.join(app_directory, "app", "hypercorn_conf.py"),
-                     os.path.join(app_directory, "hypercorn_conf.py")):
+        for path in (
+            os.path.join(app_directory, "app", "hypercorn_conf.py"),
+            os.path.join(app_directory, "hypercorn_conf.py"),
+        ):
             if os.path.isfile(path):
                 return "file:" + path, []
         return "file:" + INCLUDED, []
@@ -86,7 +88,9 @@ def _source(variables: Mapping[str, Any], app_directory: str) -> Tuple[str, List
         return named, []
     path = named[5:] if named.startswith("file:") else named
     if not os.path.isfile(path):
-        return named, [f"HYPERCORN_CONF={named!r} is not there: file:PATH.py, python:MODULE, or the path of a .py or TOML file"]
+        return named, [
+            f"HYPERCORN_CONF={named!r} is not there: file:PATH.py, python:MODULE, or the path of a .py or TOML file"
+        ]
     return ("file:" + path if path.endswith(".py") or named.startswith("file:") else path), []
 
 
@@ -171,7 +175,9 @@ def check(config: "Config") -> List[str]:
     else:
         reason = image.missing(config.worker_class)
         if reason:
-            problems.append(f"WORKER_CLASS={config.worker_class}: {reason}; here it is one of {', '.join(image.worker_classes())}")
+            problems.append(
+                f"WORKER_CLASS={config.worker_class}: {reason}; here it is one of {', '.join(image.worker_classes())}"
+            )
     if config.quic_bind:
         reason = image.missing("HTTP/3")
         if reason:

@@ -75,7 +75,9 @@ def _failure(text: str) -> StartError:
     # Starlette sends a whole traceback as the message: its last line says what happened.
     lines = [line for line in text.splitlines() if line.strip()]
     details = text if len(lines) > 1 else None
-    return StartError(["the application's lifespan failed to start: " + (lines[-1] if lines else "no message")], details)
+    return StartError(
+        ["the application's lifespan failed to start: " + (lines[-1] if lines else "no message")], details
+    )
 
 
 async def answer(state: Dict[str, Any], scope: Dict[str, Any], receive: Any, send: Any) -> None:

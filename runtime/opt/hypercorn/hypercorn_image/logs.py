@@ -75,7 +75,9 @@ def chosen(config: Any, variables: Mapping[str, Any]) -> type:
         try:
             named = getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError, ValueError) as error:
-            raise StartError([f"LOGGER_CLASS={config.logger_class!r} cannot be imported ({error}): module:Class"]) from None
+            raise StartError(
+                [f"LOGGER_CLASS={config.logger_class!r} cannot be imported ({error}): module:Class"]
+            ) from None
     if named is not Logger:
         return named  # type: ignore[no-any-return]
     return logger_class(config, variables)

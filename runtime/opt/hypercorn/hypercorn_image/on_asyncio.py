@@ -12,7 +12,8 @@ import time
 from typing import Any, List, Optional, Set
 
 import hypercorn.asyncio
-import hypercorn.protocol.h2  # noqa: F401  (imported before the fork, for all workers)
+import hypercorn.protocol.h2
+
 from hypercorn_image import channel
 from hypercorn_image.gate import Gate
 from hypercorn_image.lifespan import Lifespan

@@ -7,9 +7,10 @@ import socket
 import time
 from typing import Any, Callable, List, Optional, Tuple
 
-import hypercorn.protocol.h2  # noqa: F401  (imported before the fork, for all workers)
+import hypercorn.protocol.h2
 import hypercorn.trio
 import trio
+
 from hypercorn_image import channel
 from hypercorn_image.gate import GOING_AWAY, Gate
 from hypercorn_image.lifespan import Lifespan

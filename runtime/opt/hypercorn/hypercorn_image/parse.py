@@ -157,8 +157,6 @@ def _verify_flags(text: str) -> Any:
     return flags
 
 
-
-
 TEXT = Kind("text", "any text", str)
 BOOLEAN = Kind("boolean", "one of " + ", ".join(FALSY + TRULY), _boolean)
 PORT = integer(0, 65535)

@@ -51,7 +51,10 @@ def _examine(script: str) -> Tuple[str, List[str]]:
     except OSError as error:
         return f"the prestart script {script} cannot be read: {error.strerror}", []
     if b"\r\n" in text:
-        return f"the prestart script {script} has Windows line ends (CRLF), which sh takes for part of the commands: save it with LF", []
+        return (
+            f"the prestart script {script} has Windows line ends (CRLF), which sh takes for part of the commands: save it with LF",
+            [],
+        )
     return "", _interpreter(text.split(b"\n", 1)[0])
 
 

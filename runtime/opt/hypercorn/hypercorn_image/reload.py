@@ -20,8 +20,19 @@ from hypercorn_image.sockets import Listeners
 INTERVAL = 0.25  # seconds between two looks at the files
 STOP_SECONDS = 2.0  # what requests in progress get when the code has changed
 _SKIPPED = {"__pycache__", "node_modules", "site-packages"}
-_USED = ("MODULE_NAME", "VARIABLE_NAME", "APP_MODULE", "HOST", "TCP_PORT", "PORT", "LOG_LEVEL", "LOG_FORMAT", "ROOT_PATH",
-         "HEALTHCHECK_PATH", "ACCESS_LOG_SKIP")
+_USED = (
+    "MODULE_NAME",
+    "VARIABLE_NAME",
+    "APP_MODULE",
+    "HOST",
+    "TCP_PORT",
+    "PORT",
+    "LOG_LEVEL",
+    "LOG_FORMAT",
+    "ROOT_PATH",
+    "HEALTHCHECK_PATH",
+    "ACCESS_LOG_SKIP",
+)
 
 Stamp = Tuple[int, int]
 
@@ -56,8 +67,14 @@ def configure(environ: Any, argv: Sequence[str]) -> Tuple[Any, Dict[str, Any]]:
     if problems:
         raise StartError(problems)
     config = Config.from_mapping(
-        accesslog="-", errorlog="-", workers=1, worker_class="asyncio", graceful_timeout=STOP_SECONDS,
-        loglevel=variables.get("LOG_LEVEL", "info"), root_path=variables.get("ROOT_PATH", ""), application_path=path,
+        accesslog="-",
+        errorlog="-",
+        workers=1,
+        worker_class="asyncio",
+        graceful_timeout=STOP_SECONDS,
+        loglevel=variables.get("LOG_LEVEL", "info"),
+        root_path=variables.get("ROOT_PATH", ""),
+        application_path=path,
         bind=[settings.address(variables.get("HOST", "0.0.0.0"), variables.get("TCP_PORT", variables.get("PORT", 80)))],
     )
     for variable, value in given.items():
@@ -72,8 +89,13 @@ def snapshot(directory: str) -> Dict[str, Stamp]:
     """Return modification time and size of every Python file below `directory`."""
     found: Dict[str, Stamp] = {}
     for parent, directories, files in os.walk(directory):
-        directories[:] = [name for name in directories if name not in _SKIPPED and not name.startswith(".")
-                          and not os.path.exists(os.path.join(parent, name, "pyvenv.cfg"))]
+        directories[:] = [
+            name
+            for name in directories
+            if name not in _SKIPPED
+            and not name.startswith(".")
+            and not os.path.exists(os.path.join(parent, name, "pyvenv.cfg"))
+        ]
         for name in files:
             if name.endswith(".py"):
                 path = os.path.join(parent, name)
@@ -143,8 +165,13 @@ class Reloader:
         for message in child.receiver.receive():
             if message["what"] == channel.READY:
                 child.ready = True
-                self._say("info", "Serving %s at %s, reloading on changes below %s", self.config.application_path,
-                          self.listeners.describe(), self.directory)
+                self._say(
+                    "info",
+                    "Serving %s at %s, reloading on changes below %s",
+                    self.config.application_path,
+                    self.listeners.describe(),
+                    self.directory,
+                )
             elif message["what"] == channel.FAILED:
                 report(StartError(message["lines"], message["details"]))
         if child.receiver.ended:

@@ -12,8 +12,16 @@ from hypercorn_image import cores, options
 # What the image says where Hypercorn says otherwise (its own are 127.0.0.1:8000, no access log and 3 seconds).
 _IMAGE_DEFAULTS: Dict[str, Any] = {"accesslog": "-", "errorlog": "-", "graceful_timeout": 120.0, "loglevel": "info"}
 _TLS_OPTIONS = (
-    "certfile", "keyfile", "keyfile_password", "ca_certs", "ciphers", "verify_mode", "verify_flags",
-    "alpn_protocols", "ssl_handshake_timeout", "alt_svc_headers",
+    "certfile",
+    "keyfile",
+    "keyfile_password",
+    "ca_certs",
+    "ciphers",
+    "verify_mode",
+    "verify_flags",
+    "alpn_protocols",
+    "ssl_handshake_timeout",
+    "alt_svc_headers",
 )
 
 
@@ -64,7 +72,9 @@ def _binds(values: Mapping[str, Any], result: Dict[str, Any], problems: List[str
     if use_ssl and use_tcp:
         result["insecure_bind"] = values.get("INSECURE_BIND", [plain])
     elif "INSECURE_BIND" in values:
-        problems.append("INSECURE_BIND is set but is only for USE_SSL and USE_TCP both true: unset it, or set both to true")
+        problems.append(
+            "INSECURE_BIND is set but is only for USE_SSL and USE_TCP both true: unset it, or set both to true"
+        )
     if "QUIC_BIND" in values and not use_ssl:
         problems.append("QUIC_BIND is set but HTTP/3 needs TLS: set USE_SSL=true with CERTFILE and KEYFILE")
     if use_ssl:
@@ -104,6 +114,10 @@ def _quic(values: Mapping[str, Any], result: Mapping[str, Any], problems: List[s
     # Hypercorn hands only the certificate and the key to QUIC (HYPERCORN.md 10, protocol/quic.py): without these two
     # errors HTTP/3 would be a way around client certificates. They can go when it passes the rest on.
     if getattr(result.get("verify_mode"), "name", "CERT_NONE") != "CERT_NONE":
-        problems.append("QUIC_BIND is set but Hypercorn verifies no client certificate over HTTP/3: unset QUIC_BIND or CA_CERTS")
+        problems.append(
+            "QUIC_BIND is set but Hypercorn verifies no client certificate over HTTP/3: unset QUIC_BIND or CA_CERTS"
+        )
     if "KEYFILE_PASSWORD" in values:
-        problems.append("QUIC_BIND is set but Hypercorn reads no encrypted KEYFILE for HTTP/3: unset QUIC_BIND or decrypt the key")
+        problems.append(
+            "QUIC_BIND is set but Hypercorn reads no encrypted KEYFILE for HTTP/3: unset QUIC_BIND or decrypt the key"
+        )

@@ -92,7 +92,9 @@ class Listeners:
             try:
                 opened[bind] = _open_inet(self._quic_actual.get(bind, bind), socket.SOCK_DGRAM)
                 host, port = opened[bind].getsockname()[:2]
-                self._quic_actual[bind] = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"  # where it asked for port 0
+                self._quic_actual[bind] = (
+                    f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+                )  # where it asked for port 0
                 with contextlib.suppress(OSError):
                     draining.attach_program(opened[bind], _SO_ATTACH_REUSEPORT_CBPF, _steering(self.workers))
             except (OSError, ValueError) as error:
@@ -183,10 +185,21 @@ def _steering(workers: int) -> Sequence[Tuple[int, int, int, int]]:
     """
     net = 0xFFF00000  # SKF_NET_OFF: offsets are from the IP header
     return (
-        (0x30, 0, 0, net), (0x74, 0, 0, 4), (0x15, 0, 4, 4),  # version 4? else jump
-        (0x20, 0, 0, (net + 12)), (0x07, 0, 0, 0), (0x28, 0, 0, (net + 20)), (0x05, 0, 0, 3),
-        (0x20, 0, 0, (net + 20)), (0x07, 0, 0, 0), (0x28, 0, 0, (net + 40)),
-        (0x0C, 0, 0, 0), (0x24, 0, 0, 0x9E3779B1), (0x74, 0, 0, 16), (0x94, 0, 0, workers), (0x16, 0, 0, 0),
+        (0x30, 0, 0, net),
+        (0x74, 0, 0, 4),
+        (0x15, 0, 4, 4),  # version 4? else jump
+        (0x20, 0, 0, (net + 12)),
+        (0x07, 0, 0, 0),
+        (0x28, 0, 0, (net + 20)),
+        (0x05, 0, 0, 3),
+        (0x20, 0, 0, (net + 20)),
+        (0x07, 0, 0, 0),
+        (0x28, 0, 0, (net + 40)),
+        (0x0C, 0, 0, 0),
+        (0x24, 0, 0, 0x9E3779B1),
+        (0x74, 0, 0, 16),
+        (0x94, 0, 0, workers),
+        (0x16, 0, 0, 0),
     )
 
 

@@ -23,7 +23,9 @@ def lines(targets: Iterable[Target], variables: Mapping[str, Any]) -> List[str]:
     """Return the lines of the note."""
     found = []
     for tls, address, port in targets:
-        kind = ("unix-tls" if tls else "unix") if address.startswith(("/", "@")) or port == 0 else "tls" if tls else "tcp"
+        kind = (
+            ("unix-tls" if tls else "unix") if address.startswith(("/", "@")) or port == 0 else "tls" if tls else "tcp"
+        )
         found.append(f"{kind}\t{address}\t{port}")
     found.append(f"path\t{variables.get('HEALTHCHECK_PATH', '')}")
     found.append(f"timeout\t{variables.get('HEALTHCHECK_TIMEOUT', 5.0)}")

@@ -37,12 +37,16 @@ class Supervisor:
     all workers accept connections."""
 
     def __init__(
-        self, effective: Effective, listeners: Listeners, reload: Callable[[], Effective], on_serving: Callable[[], None]
+        self,
+        effective: Effective,
+        listeners: Listeners,
+        reload: Callable[[], Effective],
+        on_serving: Callable[[], None],
     ) -> None:
         self.effective, self.listeners, self.reload, self.on_serving = effective, listeners, reload, on_serving
         self.loaded: Optional[worker.Loaded] = None  # with PRELOAD_APP
         self.children: Dict[int, Child] = {}
-        self.start_at: Dict[int, float] = {slot: 0.0 for slot in range(effective.config.workers)}
+        self.start_at: Dict[int, float] = dict.fromkeys(range(effective.config.workers), 0.0)
         self.failures: Dict[int, int] = {}
         self.roll: Optional[Roll] = None
         self.roll_again = False
@@ -149,7 +153,9 @@ class Supervisor:
                 try:
                     self._fork(slot)
                 except (OSError, StartError) as error:  # no process, no descriptor, no UDP socket
-                    self._failed_to_start(slot, error if isinstance(error, StartError) else StartError([f"fork: {error}"]))
+                    self._failed_to_start(
+                        slot, error if isinstance(error, StartError) else StartError([f"fork: {error}"])
+                    )
 
     def _fork(self, slot: int) -> None:
         roll = self.roll if self.roll is not None and slot in self.roll.slots else None
@@ -208,8 +214,15 @@ class Supervisor:
             self.serving = True
             self.on_serving()
             config = self.effective.config
-            self._say("info", "Serving %s at %s, %d %s worker%s", self.effective.application, self.listeners.describe(),
-                      config.workers, config.worker_class, "" if config.workers == 1 else "s")
+            self._say(
+                "info",
+                "Serving %s at %s, %d %s worker%s",
+                self.effective.application,
+                self.listeners.describe(),
+                config.workers,
+                config.worker_class,
+                "" if config.workers == 1 else "s",
+            )
 
     # ---- what becomes of workers ---------------------------------------------------------------------------------
 
@@ -247,8 +260,13 @@ class Supervisor:
             if time.monotonic() - child.born > _LIVED:
                 self.failures.pop(child.slot, None)
             delay = self._try_again(child.slot)
-            self._say("error", "Worker %d ended unexpectedly (%s): replaced %s", child.pid, how_ended(status),
-                      f"in {delay:g} s" if delay else "at once")
+            self._say(
+                "error",
+                "Worker %d ended unexpectedly (%s): replaced %s",
+                child.pid,
+                how_ended(status),
+                f"in {delay:g} s" if delay else "at once",
+            )
 
     def _try_again(self, slot: int) -> float:
         """Plan the next start in `slot` and return in how many seconds it will be."""
@@ -286,7 +304,9 @@ class Supervisor:
             listeners.open(self.listeners.shared)
             worker.runner(effective.config.worker_class)
         except StartError as error:
-            self._say("error", "SIGHUP: the old workers stay, the new configuration is wrong: %s", "; ".join(error.lines))
+            self._say(
+                "error", "SIGHUP: the old workers stay, the new configuration is wrong: %s", "; ".join(error.lines)
+            )
             return
         self._say("info", "SIGHUP: replacing %d worker(s)", len(self.children))
         listeners.same_quic(self.listeners)

@@ -35,7 +35,12 @@ class Worker:
     """What both kinds of event loop need to know: configuration, application, and the way to the parent."""
 
     def __init__(
-        self, config: Any, variables: Mapping[str, Any], loaded: Optional[Loaded], listeners: Listeners, quic: Dict[str, Any]
+        self,
+        config: Any,
+        variables: Mapping[str, Any],
+        loaded: Optional[Loaded],
+        listeners: Listeners,
+        quic: Dict[str, Any],
     ) -> None:
         self.config = config
         self.listeners, self.quic_sockets = listeners, quic
@@ -196,7 +201,9 @@ def as_start_error(error: BaseException) -> StartError:
     if isinstance(error, StartError):
         return error
     if isinstance(error, ssl.SSLError):
-        return StartError([f"TLS cannot be set up: {error}: check CERTFILE, KEYFILE, KEYFILE_PASSWORD, CA_CERTS and CIPHERS"])
+        return StartError(
+            [f"TLS cannot be set up: {error}: check CERTFILE, KEYFILE, KEYFILE_PASSWORD, CA_CERTS and CIPHERS"]
+        )
     if isinstance(error, OSError):
         where = f" {error.filename!r}" if error.filename else ""
         return StartError([f"the worker cannot serve{where}: {error.strerror or error}"])

@@ -1,0 +1,392 @@
+"""Base images: taken from the engine, else pulled, else a stand-in is built where we know how.
+
+A name is an official one, such as python:3.13-slim-trixie. A stand-in is for proving where no registry can be reached,
+never for shipping: it is named standin/python:… and labelled, and never gets the official name.
+`python -m imagematrix.bases NAME…` is the door. Not for our own images: those are built by buildx.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import re
+import sys
+import time
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from docker.client import DockerClient
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.models.images import Image
+from requests.exceptions import RequestException
+
+from imagematrix import engine as engines
+from imagematrix import host
+from imagematrix.engine import Engine
+from imagematrix.errors import UserError, exit_status
+from imagematrix.host import Say
+
+STANDIN_LABEL = "io.hypercorn-images.standin"
+PROBE_LIMIT = 10  # seconds for the engine to find out whether there is a registry
+PATH = "/usr/local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base image that is in the engine."""
+
+    name: str  # the official one that was asked for
+    reference: str  # what FROM is to say: the same, or the stand-in's
+    image_id: str
+    digest: str | None  # sha256:… as the registry has it; None for a stand-in
+    standin: bool
+
+
+@dataclass(frozen=True)
+class Unavailable:
+    """A base image that cannot be had here, and why."""
+
+    name: str
+    reason: str
+
+
+# --- what is known about stand-ins ---
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """What one script in standins/ makes."""
+
+    name: str
+    script: str
+    arguments: tuple[str, ...]
+    needs: tuple[Artefact, ...]  # other artefacts that the script reads
+    packages: tuple[str, ...]  # of the machine
+
+
+@dataclass(frozen=True)
+class Name:
+    """An official name, taken apart."""
+
+    python: str  # "3.13"
+    kind: str  # "slim", "alpine", or "full" for what has no such word in its name
+    suite: str  # of Debian; "" for alpine
+
+
+_NAME = re.compile(r"python:(?P<python>3\.\d+)(?:-rc)?(?:-alpine[\d.]+|-(?P<slim>slim-)?(?P<suite>[a-z]+))")
+_DEBIAN_TOOLS = ("mmdebstrap", "debian-archive-keyring", "ca-certificates", "binutils")
+_MUSL_TOOLS = (
+    *("gcc", "libc6-dev", "make", "perl", "tcl", "xz-utils", "bzip2", "ca-certificates", "tzdata", "dpkg-dev"),
+    *("musl", "musl-dev", "musl-tools", "linux-libc-dev", "debian-archive-keyring"),
+)
+
+_DEBIAN = {
+    suite: Artefact(f"debian-{suite}", "debian-root.sh", (suite,), (), _DEBIAN_TOOLS)
+    for suite in ("bookworm", "trixie")
+}
+_MUSL = Artefact("musl-libs", "musl-libs.sh", (), (), _MUSL_TOOLS)
+_OPENSSL = {
+    suite: Artefact(f"musl-openssl-{suite}", "musl-openssl.sh", (suite,), (), _MUSL_TOOLS)
+    for suite in ("bullseye", "trixie")
+}
+# CPython compiled for musl: the Debian suites whose sources of CPython and of OpenSSL it is made from. 3.10 and 3.12
+# were in no release; unstable's index lists 3.14 and 3.15, but its archive gave no such source files in November 2026.
+_ALPINE = {"3.9": ("bullseye", "bullseye"), "3.11": ("bookworm", "trixie"), "3.13": ("trixie", "trixie")}
+# In Debian unstable as packages, and not yet in pyenv on the machines that build.
+_UNSTABLE = ("3.14", "3.15")
+# 1.2 GB each: two are enough to prove what the full base changes.
+_FULL = ("3.12", "3.13")
+
+
+def standin_for(name: str) -> Artefact | Unavailable:
+    """Return what to make to stand in for an official image, or why there is nothing to make."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return Unavailable(name, "not a name like python:3.13-slim-trixie, for which stand-ins are known")
+    suite = match["suite"] or ""
+    parts = Name(match["python"], "alpine" if not suite else "slim" if match["slim"] else "full", suite)
+    if parts.kind == "alpine":
+        made = _alpine(parts)
+    elif suite not in _DEBIAN:
+        made = f"no stand-in is known on Debian {suite} (only {', '.join(_DEBIAN)})"
+    else:
+        made = _slim(parts) if parts.kind == "slim" else _full(parts)
+    return Unavailable(name, made) if isinstance(made, str) else made
+
+
+def _alpine(name: Name) -> Artefact | str:
+    if platform.machine() != "x86_64":
+        return f"stand-ins for alpine are made on x86_64 only, and this is {platform.machine()}"
+    if name.python not in _ALPINE:
+        return (
+            f"no source of CPython {name.python} that can be compiled for musl is known in Debian's archive "
+            f"(only {', '.join(_ALPINE)})"
+        )
+    python_suite, openssl_suite = _ALPINE[name.python]
+    needs = (_MUSL, _OPENSSL[openssl_suite])
+    arguments = (name.python, python_suite, openssl_suite)
+    return Artefact(f"alpine-{name.python}", "alpine.sh", arguments, needs, _MUSL_TOOLS)
+
+
+def _slim(name: Name) -> Artefact | str:
+    artefact = f"slim-{name.python}-{name.suite}"
+    prefix = pyenv_python(name.python)
+    if prefix is not None:
+        arguments = (name.python, name.suite, str(prefix))
+        tools = (*_DEBIAN_TOOLS, "rsync", "patchelf")
+        return Artefact(artefact, "slim-pyenv.sh", arguments, (_DEBIAN[name.suite],), tools)
+    if name.python in _UNSTABLE:
+        return Artefact(artefact, "slim-debian.sh", (name.python,), (), _DEBIAN_TOOLS)
+    return f"pyenv on this machine has no Python {name.python} to make a stand-in from (pyenv install {name.python})"
+
+
+def _full(name: Name) -> Artefact | str:
+    if name.python not in _FULL:
+        return (
+            f"stand-ins for the full image, of 1.2 GB each, are made for {' and '.join(_FULL)} only; "
+            f"python:{name.python}-slim-{name.suite} has the same Python"
+        )
+    slim = _slim(name)
+    if isinstance(slim, str):
+        return slim
+    return Artefact(f"full-{name.python}-{name.suite}", "full.sh", (name.python, name.suite), (slim,), ())
+
+
+def pyenv_python(python: str) -> Path | None:
+    """Return the prefix of pyenv's newest CPython X.Y, None if it has none."""
+    versions = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    found = [
+        path
+        for path in versions.glob(f"{python}.*")
+        if path.name.replace(".", "").isdigit() and (path / "bin" / f"python{python}").exists()
+    ]
+    return max(found, key=lambda path: int(path.name.rpartition(".")[2]), default=None)
+
+
+# --- obtaining ---
+
+
+def obtain(engine: Engine, names: Iterable[str], say: Say) -> dict[str, Base | Unavailable]:
+    """Return each named base image, or why it cannot be had here, in the order of `names`.
+
+    Official images that the engine has are used as they are; the network is touched only for those it lacks, and a
+    registry that cannot be reached is asked once. What goes wrong with one image is that image's reason, and no
+    other's. Raises UserError only when the engine itself fails.
+    """
+    client = engine.client()
+    wanted = list(dict.fromkeys(names))
+    found: dict[str, Base | Unavailable] = {}
+    for name in wanted:
+        if base := _in_engine(client, name, name):
+            found[name] = base
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        reason = why_no_registry(engine, pull_reference(missing[0]))
+        if reason is None:
+            found |= {name: _pull(client, name, say) for name in missing}
+        else:
+            say(f"no image registry can be reached ({reason}): stand-ins are used for {len(missing)} base images")
+            found |= _stand_ins(client, missing, say)
+    return {name: found[name] for name in wanted}
+
+
+def _in_engine(client: DockerClient, name: str, reference: str) -> Base | None:
+    try:
+        image = client.images.get(reference)
+    except ImageNotFound:
+        return None
+    except (DockerException, RequestException) as error:
+        raise UserError(f"the engine failed when asked for the image {reference}: {error}") from error
+    return _base(name, reference, image)
+
+
+def _base(name: str, reference: str, image: Image) -> Base:
+    digests = [digest.rpartition("@")[2] for digest in image.attrs.get("RepoDigests") or []]
+    standin = image.labels.get(STANDIN_LABEL) == "true"
+    return Base(name, reference, str(image.id), None if standin or not digests else digests[0], standin)
+
+
+# --- pulling ---
+
+
+def pull_reference(name: str) -> str:
+    """Return where an official image is pulled from: Docker Hub, or the mirror of it that BASE_MIRROR names."""
+    mirror = os.environ.get("BASE_MIRROR", "").removeprefix("https://").strip("/")
+    return f"{mirror}/library/{name}" if mirror else name
+
+
+def why_no_registry(engine: Engine, reference: str) -> str | None:
+    """Have the engine ask the registry about an image; returns why it has none to ask, None when one answers.
+
+    The engine and not we: it may be elsewhere, with proxies and mirrors of its own.
+    """
+    try:
+        with_limit = engine.client()
+        with_limit.api.timeout = PROBE_LIMIT
+        with_limit.api.inspect_distribution(reference)  # type: ignore[no-untyped-call]
+    except NotFound:
+        return None
+    except APIError as error:
+        # A registry that refuses (401, 403, 429) has answered. The engine reports its own failure to reach one as 500,
+        # and what a registry says of an unknown repository too, before 23.0.
+        if error.status_code is not None and error.status_code < 500:
+            return None
+        text = str(error.explanation or error)
+        answered = any(word in text for word in ("manifest unknown", "denied", "unauthorized", "toomanyrequests"))
+        return None if answered else text.removeprefix("Get ").rpartition("dial tcp: ")[2]
+    except RequestException:
+        return f"no answer within {PROBE_LIMIT} s"
+    return None
+
+
+def _pull(client: DockerClient, name: str, say: Say) -> Base | Unavailable:
+    reference = pull_reference(name)
+    repository, _, tag = reference.rpartition(":")
+    started = time.monotonic()
+    say(f"pulling {reference} …")
+    try:
+        image = client.images.pull(repository, tag=tag)
+        if reference != name:
+            image.tag(*name.split(":"))
+    except NotFound:
+        return Unavailable(name, f"the registry answers, but has no image {reference}")
+    except (DockerException, RequestException) as error:
+        return Unavailable(name, f"pulling {reference} failed: {error}")
+    say(f"pulled {reference} in {time.monotonic() - started:.0f} s")
+    return _base(name, name, image)
+
+
+# --- standing in ---
+
+
+def _stand_ins(client: DockerClient, names: list[str], say: Say) -> dict[str, Base | Unavailable]:
+    found: dict[str, Base | Unavailable] = {}
+    to_make: dict[str, Artefact] = {}
+    for name in names:
+        plan = standin_for(name)
+        if base := _in_engine(client, name, f"standin/{name}"):
+            found[name] = base
+        elif isinstance(plan, Unavailable):
+            found[name] = plan
+        else:
+            to_make[name] = plan
+    failures = make_all(to_make.values(), say)
+    for name, artefact in to_make.items():
+        if artefact in failures:
+            found[name] = Unavailable(name, f"its stand-in could not be built: {failures[artefact]}")
+        else:
+            found[name] = _import(client, name, artefact, say)
+    return found
+
+
+def make_all(artefacts: Iterable[Artefact], say: Say) -> dict[Artefact, UserError]:
+    """Make artefacts and what they need, as many at once as there are cores; returns what went wrong, by artefact."""
+    ordered: list[Artefact] = []
+
+    def add(artefact: Artefact) -> None:
+        for needed in artefact.needs:
+            add(needed)
+        if artefact not in ordered:
+            ordered.append(artefact)
+
+    for artefact in artefacts:
+        add(artefact)
+    # What needs nothing goes first; so nobody waits for what has not been submitted.
+    ordered.sort(key=_depth)
+    made: dict[Artefact, Future[None]] = {}
+
+    def make(artefact: Artefact) -> None:
+        if host.artefact_path(artefact.name).exists():
+            return
+        for needed in artefact.needs:
+            made[needed].result()
+        host.install_packages(artefact.packages, "building stand-ins for base images", say)
+        host.make_artefact(artefact.name, artefact.script, artefact.arguments, say)
+
+    failures: dict[Artefact, UserError] = {}
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        try:
+            for artefact in ordered:
+                made[artefact] = pool.submit(make, artefact)
+            for artefact, future in made.items():
+                error = future.exception()
+                if isinstance(error, UserError):
+                    failures[artefact] = error
+                elif error is not None:
+                    raise error
+        except BaseException:  # Ctrl-C
+            pool.shutdown(wait=False, cancel_futures=True)
+            host.end_scripts()
+            raise
+    return failures
+
+
+def _depth(artefact: Artefact) -> int:
+    return 1 + max((_depth(needed) for needed in artefact.needs), default=0)
+
+
+def _import(client: DockerClient, name: str, artefact: Artefact, say: Say) -> Base | Unavailable:
+    repository, _, tag = f"standin/{name}".rpartition(":")
+    with host.locked(f"import-{artefact.name}"):
+        if base := _in_engine(client, name, f"{repository}:{tag}"):
+            return base  # another process was faster
+        started = time.monotonic()
+        folder = host.artefact_path(artefact.name)
+        version = (folder / "python-version").read_text(encoding="utf-8").strip()
+        try:
+            client.api.import_image_from_file(
+                str(folder / "root.tar"), repository=repository, tag=tag, changes=image_settings(name, version)
+            )
+            image = client.images.get(f"{repository}:{tag}")
+        except (DockerException, RequestException) as error:
+            return Unavailable(name, f"the engine could not import its stand-in: {error}")
+    say(f"imported {repository}:{tag} in {time.monotonic() - started:.0f} s")
+    return _base(name, f"{repository}:{tag}", image)
+
+
+def image_settings(name: str, version: str) -> list[str]:
+    """Return the Dockerfile instructions for a stand-in's image: as the official image's, and the labels."""
+    description = (
+        f"Stand-in for {name}, made where no image registry can be reached, to prove what is built on it. "
+        "Not the official image and not for shipping."
+    )
+    settings = [f"ENV PATH={PATH}", f"ENV PYTHON_VERSION={version}", 'CMD ["python3"]']
+    # https://github.com/docker-library/python/blob/master/Dockerfile-linux.template sets it up to 3.12
+    if int(version.split(".")[1]) < 13:
+        settings.append("ENV LANG=C.UTF-8")
+    return [
+        *settings,
+        f"LABEL {STANDIN_LABEL}=true",
+        f'LABEL org.opencontainers.image.description="{description}"',
+    ]
+
+
+# --- the command line ---
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run `python -m imagematrix.bases`; returns its exit status, 1 when a base image is not available."""
+    parser = argparse.ArgumentParser(prog="python -m imagematrix.bases", description=__doc__.partition("\n")[0])
+    parser.add_argument("names", metavar="NAME", nargs="+", help="an official name, such as python:3.13-slim-trixie")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    options = parser.parse_args(arguments)
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    found = obtain(engines.ensure(say), options.names, say)
+    if options.json:
+        print(json.dumps([dataclasses.asdict(base) for base in found.values()], indent=2))
+    else:
+        for base in found.values():
+            print(f"{base.name}: {base.reference if isinstance(base, Base) else f'not available: {base.reason}'}")
+    return 1 if any(isinstance(base, Unavailable) for base in found.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main))
