@@ -87,7 +87,7 @@ def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
     made = Table(*heads, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for row in rows:
         made.add_row(*row)
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = 1000
     console.print(made)
