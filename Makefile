@@ -1,0 +1,56 @@
+# The maintainer's front door. `make` alone prints what there is; every word of it stands behind a ## below.
+#
+# Each target takes TAG=, IMAGE=, PYTHON= and OS= (several with commas) and then does its work for those variants only.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help generate check list lock bases build test smoke clean engine-stop
+
+VENV := .venv
+RUN := $(VENV)/bin/python
+FILTERS := $(if $(TAG),--tag $(TAG)) $(if $(IMAGE),--image $(IMAGE)) $(if $(PYTHON),--python $(PYTHON)) $(if $(OS),--os $(OS))
+# How many tests run at once. Each is a container or two that mostly wait.
+JOBS ?= 4
+
+help: ## print this
+	@echo "make TARGET [TAG=python3.13-slim] [IMAGE=hypercorn] [PYTHON=3.13] [OS=slim]"; echo
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  %-12s %s\n' "$$name" "$$text"; done
+
+# The tools, exactly those of the lock; made again when it changes.
+$(VENV)/ready: requirements.txt
+	@python3 -c 'import sys; sys.version_info >= (3, 10) or sys.exit("error: python3 is %s; 3.10 or newer is needed" % sys.version.split()[0])'
+	@echo "making $(VENV) from requirements.txt" >&2
+	@rm -rf $(VENV)
+	@python3 -m venv $(VENV) || { echo "error: python3 cannot make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@$(VENV)/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+generate: $(VENV)/ready ## render build/ and the README's tables from matrix.yaml (ALLOW_REMOVAL=1 lets variants go)
+	@$(RUN) generate.py $(FILTERS) $(if $(ALLOW_REMOVAL),--allow-removal)
+	@$(RUN) -m imagematrix.readme
+
+check: $(VENV)/ready ## write nothing; list every file of build/ and README.md that is not as it should be
+	@$(RUN) generate.py --check $(FILTERS)
+	@$(RUN) -m imagematrix.readme --check
+
+list: $(VENV)/ready ## list the variants
+	@$(RUN) generate.py --list $(FILTERS)
+
+lock: $(VENV)/ready ## resolve the newest wheels for every Python into locks/ (needs the network)
+	@$(RUN) -m imagematrix.lock $(FILTERS)
+
+build: generate ## build and tag images on the container engine
+	@$(RUN) -m imagematrix.build $(FILTERS)
+
+test: $(VENV)/ready ## first the tests that need no engine, then every image
+	@$(RUN) -m pytest -n $(JOBS) --ignore tests/images
+	@$(MAKE) --no-print-directory smoke
+
+smoke: build ## build, then test every image that could be built
+	@$(RUN) -m pytest -n $(JOBS) --dist loadgroup tests/images $(FILTERS)
+
+clean: $(VENV)/ready ## remove the images and containers that this repository made from the engine
+	@$(RUN) -m imagematrix.clean $(FILTERS)
+
+engine-stop: $(VENV)/ready ## stop the container engine, if it was started here
+	@$(RUN) -m imagematrix.engine stop

@@ -1,0 +1,22 @@
+"""The configuration included in the image: every Hypercorn option, computed from environment variables.
+
+Used when there is no hypercorn_conf.py of yours in /app/app or /app. Yours may start from this one and change what it
+likes (`from hypercorn_conf import *`), or do without it. `python /hypercorn_conf.py` prints the configuration that is in
+effect, as JSON. This file holds nothing but the values: the rules are in /opt/hypercorn/hypercorn_image.
+"""
+
+import os as __os__
+import sys as __sys__
+
+__package_path__ = __os__.path.join(__os__.path.dirname(__os__.path.abspath(__file__)), "opt", "hypercorn")
+if __package_path__ not in __sys__.path:
+    __sys__.path.append(__package_path__)
+
+from hypercorn_image import effective as __effective__
+
+if __name__ == "__main__":
+    __sys__.exit(__effective__.main())
+
+__values__ = __effective__.defaults_or_exit(__os__.environ)
+__all__ = sorted(__values__)
+globals().update(__values__)

@@ -1,0 +1,121 @@
+"""Logging: Hypercorn's own logger, with JSON lines and paths left out of the access log on request.
+
+The parent and the workers log through it alike, so that a container speaks in one format.
+"""
+
+import importlib
+import json
+import logging
+import time
+from typing import Any, Dict, Mapping
+
+from hypercorn_image.errors import StartError
+
+SKIPPED_MESSAGES = ("Running on ",)  # once per worker and bind; the parent says it once
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line. What is passed as `extra={"fields": {…}}` becomes members of it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return `record` as one line of JSON."""
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line: Dict[str, Any] = {
+            "time": f"{moment}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "pid": record.process,
+        }
+        fields = getattr(record, "fields", None)
+        if fields:
+            line.update(fields)
+        else:
+            line["message"] = record.getMessage()
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def logger_class(config: Any, variables: Mapping[str, Any]) -> type:
+    """Return the logger class for `config`: Hypercorn's (or its statsd one) with what `variables` ask for."""
+    base = _base(config)
+    json_lines = variables.get("LOG_FORMAT") == "json"
+    skipped = frozenset(variables.get("ACCESS_LOG_SKIP", ()))
+
+    class ImageLogger(base):  # type: ignore[misc, valid-type]
+        def __init__(self, config: Any) -> None:
+            super().__init__(config)
+            if json_lines:
+                for logger in (self.access_logger, self.error_logger):
+                    for handler in getattr(logger, "handlers", ()):
+                        handler.setFormatter(JsonFormatter())
+
+        async def info(self, message: str, *args: Any, **kwargs: Any) -> None:
+            if not message.startswith(SKIPPED_MESSAGES):
+                await super().info(message, *args, **kwargs)
+
+        async def access(self, request: Any, response: Any, request_time: float) -> None:
+            if request["path"] in skipped:
+                return
+            if json_lines and self.access_logger is not None:
+                self.access_logger.info("", extra={"fields": access_fields(request, response, request_time)})
+                return
+            await super().access(request, response, request_time)
+
+    return ImageLogger
+
+
+def chosen(config: Any, variables: Mapping[str, Any]) -> type:
+    """Return the logger class that `config` names, as a class or as `module:Class`, or the image's own."""
+    from hypercorn.logging import Logger
+
+    named = config.logger_class
+    if isinstance(named, str):
+        module, _, attribute = named.partition(":")
+        try:
+            named = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise StartError(
+                [f"LOGGER_CLASS={config.logger_class!r} cannot be imported ({error}): module:Class"]
+            ) from None
+    if named is not Logger:
+        return named  # type: ignore[no-any-return]
+    return logger_class(config, variables)
+
+
+def _base(config: Any) -> Any:
+    from hypercorn.logging import Logger
+
+    if config.statsd_host is None:
+        return Logger
+    # Hypercorn chooses its statsd logger only where no other class was chosen.
+    if config.worker_class == "trio":
+        from hypercorn.trio.statsd import StatsdLogger as TrioLogger
+
+        return TrioLogger
+    from hypercorn.asyncio.statsd import StatsdLogger as AsyncioLogger
+
+    return AsyncioLogger
+
+
+def access_fields(request: Any, response: Any, request_time: float) -> Dict[str, Any]:
+    """Return what a line of the JSON access log says of one request; `request_time` is in seconds."""
+    headers = {name.lower(): value for name, value in request["headers"]}
+    sent = {name.lower(): value for name, value in (response or {}).get("headers", [])}
+    client = request.get("client")
+    length = sent.get(b"content-length")
+    return {
+        "message": "request",
+        "client": client[0] if client else None,
+        "method": request.get("method", "GET"),
+        "scheme": request["scheme"],
+        "host": headers.get(b"host", b"").decode("latin-1"),
+        "path": request["path"],
+        "query": request["query_string"].decode("latin-1"),
+        "protocol": request.get("http_version", "ws"),
+        "status": response["status"] if response else None,
+        "bytes": int(length) if length and length.isdigit() else None,
+        "seconds": round(request_time, 6),
+        "referer": headers.get(b"referer", b"").decode("latin-1") or None,
+        "user_agent": headers.get(b"user-agent", b"").decode("latin-1") or None,
+    }

@@ -1,0 +1,16 @@
+#!/usr/bin/env python3
+"""matrix.yaml + templates/ + runtime/ + locks/ -> build/. The door to imagematrix.generate; see --help."""
+
+import sys
+
+if sys.version_info < (3, 10):  # noqa: UP036 - whoever has an older one should read why it does not run
+    sys.exit(f"error: Python 3.10 or newer is needed, this is {sys.version.split()[0]}")
+
+try:
+    from imagematrix import cli
+    from imagematrix.generate import main
+except ModuleNotFoundError as error:
+    sys.exit(f"error: {error.name} is not installed here; run: make generate (it makes .venv)")
+
+if __name__ == "__main__":
+    cli.run(main)

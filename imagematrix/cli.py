@@ -1,0 +1,93 @@
+"""What every verb's command line has in common: the filters, the way errors look, the exit status."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from imagematrix.errors import InputError, allowed_instead, exit_status
+from imagematrix.model import Matrix, Variant
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The repository."""
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """Return a command line with the options that all verbs have."""
+    made = argparse.ArgumentParser(
+        description=description,
+        epilog="Exit status: 0 done, 1 failed, 2 wrong input.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--root", type=Path, default=ROOT, help="the repository (default: this one)")
+    filters = made.add_argument_group("filters", "which variants; each may be given more than once, or with commas")
+    for name, example in (
+        ("tag", "python3.13-slim, or an alias such as latest"),
+        ("image", "hypercorn"),
+        ("python", "3.13"),
+        ("os", "slim"),
+    ):
+        filters.add_argument(f"--{name}", action="append", default=[], metavar=name.upper(), help=f"such as {example}")
+    return made
+
+
+def select(matrix: Matrix, arguments: argparse.Namespace) -> tuple[Variant, ...]:
+    """Return the variants that the filters leave. Raises InputError for a name that is not in the matrix."""
+    chosen = matrix.variants
+    for option, names_of in _FILTERS.items():
+        wanted = _wanted(arguments, option)
+        allowed = dict.fromkeys(name for variant in matrix.variants for name in sorted(names_of(variant)))
+        for name in wanted:
+            if name not in allowed:
+                raise InputError(f"--{option} {name}: not in {matrix.file}; {allowed_instead(name, allowed)}")
+        if wanted:
+            chosen = tuple(variant for variant in chosen if not names_of(variant).isdisjoint(wanted))
+    if not chosen:
+        raise InputError("no variant matches all of these filters together")
+    return chosen
+
+
+_FILTERS: dict[str, Callable[[Variant], set[str]]] = {
+    "tag": lambda variant: {variant.tag, *variant.aliases},
+    "image": lambda variant: {variant.image.name},
+    "python": lambda variant: {variant.python.version},
+    "os": lambda variant: {variant.os.name},
+}
+
+
+def filtered(arguments: argparse.Namespace) -> bool:
+    """Say whether any filter was given."""
+    return any(_wanted(arguments, option) for option in _FILTERS)
+
+
+def _wanted(arguments: argparse.Namespace, option: str) -> list[str]:
+    return [name for value in getattr(arguments, option) for name in value.split(",") if name]
+
+
+def run(main: Callable[[list[str] | None], int]) -> None:
+    """Run a verb and end the process: errors are one line each, Ctrl-C is quiet, a closed pipe is no error."""
+    try:
+        status = exit_status(lambda: main(None))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    sys.exit(status)
+
+
+def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    """Print a table as wide as it is; a narrow terminal wraps its lines, a file or pipe gets them whole."""
+    from rich import box  # takes longer to import than most verbs take to run
+    from rich.console import Console
+    from rich.table import Table
+
+    made = Table(*heads, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for row in rows:
+        made.add_row(*row)
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = 1000
+    console.print(made)

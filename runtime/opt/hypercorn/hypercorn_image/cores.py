@@ -1,0 +1,85 @@
+"""How many cores this container may use: CPU affinity and the cgroup's CPU quota, version 1 and 2.
+
+Not the host's count: on a 64-core host a container with `--cpus 2` that starts 64 workers is slow at best and killed
+for its memory at worst.
+"""
+
+import math
+import os
+from typing import Iterator, List, Optional
+
+
+def available(root: str = "/") -> int:
+    """Return how many cores may be used, at least 1.
+
+    `root` is where `proc/` and `sys/` are looked for: another directory in tests.
+    """
+    cores = _affinity()
+    quota = cpu_quota(root)
+    if quota is not None:
+        # A quota of 1.5 cores keeps two workers busy for three quarters of the time; one would waste half a core.
+        cores = min(cores, math.ceil(quota))
+    return max(1, cores)
+
+
+def _affinity() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except (AttributeError, OSError):
+        return os.cpu_count() or 1
+
+
+def cpu_quota(root: str = "/") -> Optional[float]:
+    """Return the smallest CPU quota in cores of this process' cgroup and its ancestors, or None without any."""
+    quotas = [quota for quota in (_version_2(root), _version_1(root)) if quota is not None]
+    return min(quotas) if quotas else None
+
+
+def _read(*parts: str) -> str:
+    try:
+        with open(os.path.join(*parts), encoding="ascii", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def _ancestors(mount: str, group: str) -> Iterator[str]:
+    """Yield the directory of `group` below `mount`, then each parent's up to `mount` itself."""
+    names: List[str] = [name for name in group.split("/") if name not in ("", "..")]
+    for length in range(len(names), -1, -1):
+        yield os.path.join(mount, *names[:length])
+
+
+def _group(root: str, controller: str) -> str:
+    """Return this process' group for `controller` (empty for version 2), "/" when unknown."""
+    for line in _read(root, "proc/self/cgroup").splitlines():
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if controller in controllers.split(","):
+            return path
+    return "/"
+
+
+def _version_2(root: str) -> Optional[float]:
+    found = []
+    for directory in _ancestors(os.path.join(root, "sys/fs/cgroup"), _group(root, "")):
+        quota, _, period = _read(directory, "cpu.max").partition(" ")
+        found.append(_cores(quota, period))
+    return min((value for value in found if value is not None), default=None)
+
+
+def _version_1(root: str) -> Optional[float]:
+    found = []
+    for mount in ("sys/fs/cgroup/cpu", "sys/fs/cgroup/cpu,cpuacct"):
+        for directory in _ancestors(os.path.join(root, mount), _group(root, "cpu")):
+            found.append(_cores(_read(directory, "cpu.cfs_quota_us"), _read(directory, "cpu.cfs_period_us")))
+    return min((value for value in found if value is not None), default=None)
+
+
+def _cores(quota: str, period: str) -> Optional[float]:
+    # "max" (version 2) and -1 (version 1) mean no quota; anything unreadable is none either: never fail a start on it.
+    try:
+        value = int(quota) / int(period or "100000")
+    except (ValueError, ZeroDivisionError):
+        return None
+    return value if value > 0 else None

@@ -1,0 +1,89 @@
+"""Fixtures for the tests that run every image.
+
+A module test_IMAGE.py holds what must be true of IMAGE and of every image that has it as an ancestor: its tests run
+once for each of their variants that the engine has. test_built.py names those that it has not, and why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import uuid
+from collections.abc import Iterator
+from functools import cache
+
+import pytest
+from docker.client import DockerClient
+from docker.errors import ImageNotFound
+
+from imagematrix import cli, engine
+from imagematrix.build import say
+from imagematrix.loading import load
+from imagematrix.model import Variant
+from tests.images.container import Container, Runner
+
+FILTERS = ("tag", "image", "python", "os")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("variants", "which variants, as in every command of the Makefile")
+    for name in FILTERS:
+        group.addoption(f"--{name}", action="append", default=[])
+
+
+@cache
+def host() -> engine.Engine:
+    return engine.ensure(say)
+
+
+@cache
+def has(reference: str) -> bool:
+    try:
+        host().client().images.get(reference)
+    except ImageNotFound:
+        return False
+    return True
+
+
+@cache  # so that all tests have the same objects, and pytest sees that they share fixtures
+def selected(filters: tuple[tuple[str, ...], ...]) -> tuple[Variant, ...]:
+    return cli.select(load(cli.ROOT), argparse.Namespace(**dict(zip(FILTERS, map(list, filters), strict=True))))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "variant" not in metafunc.fixturenames:
+        return
+    variants = selected(tuple(tuple(metafunc.config.getoption(f"--{name}", default=[])) for name in FILTERS))
+    image = metafunc.module.__name__.rpartition(".test_")[2].replace("_", "-")
+    if image != "built":
+        lineages = {variant: [ancestor.name for ancestor in variant.image.lineage] for variant in variants}
+        variants = tuple(one for one in variants if image in lineages[one] and has(one.references[0]))
+    metafunc.parametrize(
+        "variant",
+        [pytest.param(one, id=one.name, marks=pytest.mark.xdist_group(one.name)) for one in variants],
+        scope="session",
+    )
+
+
+@pytest.fixture(scope="session")
+def client() -> DockerClient:
+    return host().client()
+
+
+@pytest.fixture(scope="session")
+def run(client: DockerClient) -> Iterator[Runner]:
+    """Start containers; whatever was started is gone when the tests end, however they end."""
+    runner = Runner(client, uuid.uuid4().hex)
+    yield runner
+    runner.sweep()
+
+
+@pytest.fixture(scope="session")
+def image(variant: Variant) -> str:
+    return variant.references[0]
+
+
+@pytest.fixture(scope="session")
+def unmodified(run: Runner, image: str) -> Iterator[Container]:
+    """The image as it is, started without a word of configuration."""
+    with run(image) as container:
+        yield container
