@@ -248,7 +248,7 @@ def why_no_registry(engine: Engine, reference: str) -> str | None:
             return None
         text = str(error.explanation or error)
         answered = any(word in text for word in ("manifest unknown", "denied", "unauthorized", "toomanyrequests"))
-        return None if answered else text.removeprefix("Get ").rpartition("dial tcp: ")[2]
+        return None if answered else text.partition("dial tcp")[2].lstrip(": ") or text
     except RequestException:
         return f"no answer within {PROBE_LIMIT} s"
     return None
