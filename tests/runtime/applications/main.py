@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import time
 from urllib.parse import parse_qs
 
 EVENTS = os.environ.get("EVENTS", os.devnull)
@@ -20,6 +21,8 @@ def note(what):
 
 
 note("imported")
+if os.environ.get("IMPORT_SECONDS"):
+    time.sleep(float(os.environ["IMPORT_SECONDS"]))
 
 
 async def sleep(seconds):
@@ -129,8 +132,6 @@ def asgi2_function(scope):
 def wsgi(environ, start_response):
     """A WSGI application."""
     if environ["PATH_INFO"] == "/slow":
-        import time
-
         note("slow")
         time.sleep(float(parse_qs(environ["QUERY_STRING"])["seconds"][0]))
     if environ["PATH_INFO"] == "/empty":
@@ -142,3 +143,18 @@ def wsgi(environ, start_response):
 
 
 not_an_application = 3
+
+
+async def block(scope, receive, send):
+    """Block the loop for a while at the first request, as code that computes does."""
+    if scope["type"] == "http" and scope["path"] == "/":
+        note("blocking")
+        time.sleep(0.7)
+    await app(scope, receive, send)
+
+
+async def hang(scope, receive, send):
+    if scope["type"] == "http":
+        note("hanging")
+        time.sleep(60)
+    await app(scope, receive, send)
