@@ -113,7 +113,7 @@ def test_the_graceful_timeout_ends_what_does_not_end(server: Launch, worker_clas
             begun = time.monotonic()
             assert one.stop() == 0, one.log
             assert 1 <= time.monotonic() - begun < 1 + 1, one.log
-            assert stuck.exception() is not None
+            assert stuck.exception() is not None or stuck.result()[0] == 500, "cut"
         assert len(one.events("shutdown")) == 1, "the lifespan's shutdown runs all the same"
 
 
@@ -322,15 +322,14 @@ def test_web_concurrency_0_serves_in_the_one_process(server: Launch, worker_clas
         assert len(one.events("shutdown")) == 1
 
 
-def test_preload_app_imports_once(server: Launch) -> None:
-    with server(PRELOAD_APP="true", WEB_CONCURRENCY=3) as one:
+@pytest.mark.parametrize("preload", [True, False])
+def test_preload_app_imports_once(server: Launch, preload: bool) -> None:
+    with server(WEB_CONCURRENCY=3, **({"PRELOAD_APP": "true"} if preload else {})) as one:
         one.serving()
-        assert one.events("imported") == [one.process.pid]
+        imported = one.events("imported")
+        assert imported == [one.process.pid] if preload else sorted(imported) == sorted(one.children())
         assert one.get()["parent"] == one.process.pid
         assert one.stop() == 0
-    with server(WEB_CONCURRENCY=3) as two:
-        two.serving()
-        assert len(set(two.events("imported")) - {one.process.pid}) == 3, "off by default: each worker imports its own"
 
 
 def test_a_killed_parent_takes_its_workers_along(server: Launch) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 from hypercorn_image import lifespan
 
 GOING_AWAY = 1012  # "service restart" in the registry of RFC 6455: the client may come back at once
+ANSWERED = "hypercorn_image.answered"  # in a request's scope: the application has sent its whole answer
 _CLOSE = (b"connection", b"close")
 
 
@@ -46,23 +47,28 @@ class Gate:
         try:
             if scope["type"] == "websocket":
                 await self._serve_websocket(scope, receive, send)
-            elif scope["http_version"] < "2":
-                await self._application(scope, receive, self._last_on_connection(send))
             else:
-                await self._application(scope, receive, send)
+                await self._application(scope, receive, self._noting(scope, send))
         finally:
             self.in_progress -= 1
 
-    def _last_on_connection(self, send: Any) -> Any:
-        """Return `send` that says `connection: close` when leaving, so that no client sends into a closing connection."""
+    def _noting(self, scope: Dict[str, Any], send: Any) -> Any:
+        """Return `send` that notes the end of the answer in `scope`, and says `connection: close` when leaving.
 
-        async def said(message: Dict[str, Any]) -> None:
-            if self.leaving and message["type"] == "http.response.start":
+        The header is for HTTP/1.1 alone: it keeps a client from sending into a connection that is about to be closed.
+        """
+        closes = scope["http_version"] < "2"
+
+        async def noting(message: Dict[str, Any]) -> None:
+            if message["type"] == "http.response.body":
+                if not message.get("more_body"):
+                    scope[ANSWERED] = True
+            elif self.leaving and closes and message["type"] == "http.response.start":
                 headers = [pair for pair in message.get("headers", ()) if bytes(pair[0]).lower() != b"connection"]
                 message = {**message, "headers": [*headers, _CLOSE]}
             await send(message)
 
-        return said
+        return noting
 
     async def _serve_websocket(self, scope: Dict[str, Any], receive: Any, send: Any) -> None:
         connection = _WebSocket(self, scope.get("client"), receive, send)

@@ -118,7 +118,9 @@ class _Serving:
         """Tell whether waiting for Hypercorn any longer is of no use, and help it on."""
         assert self.settled_at is not None
         if self.worker.left() == 0:
-            return time.monotonic() > self.settled_at + 0.2
+            # Hypercorn's own limit has passed too: it gets a moment to act on it.
+            assert self.worker.stop_at is not None
+            return time.monotonic() > self.worker.stop_at + 0.2
         if time.monotonic() > self.settled_at + LINGER:
             self.gate.silent_clients()
         if self.gate.in_progress or not await self._close_quic():
