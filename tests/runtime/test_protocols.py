@@ -17,6 +17,7 @@ import websockets
 from websockets.sync.client import connect as ws_connect
 
 from tests.runtime.certificates import Authority
+from tests.runtime.h2client import fetch_all
 from tests.runtime.h3 import connected
 from tests.runtime.server import Server, wait_for
 from tests.runtime.test_launcher import Launch, every_class, server  # noqa: F401  (a fixture)
@@ -63,21 +64,24 @@ def test_tls_with_http_1_and_2_and_plain_beside_it(server: Launch, authority: Au
         assert "Traceback" not in one.log
 
 
+@pytest.mark.every_python
 @every_class
 def test_http_2_requests_in_progress_are_answered(server: Launch, authority: Authority, worker_class: str) -> None:
-    async def many(url: str, one: Server) -> list[int]:
-        context = ssl.create_default_context(cafile=str(authority.ca))
-        async with httpx.AsyncClient(verify=context, http2=True, timeout=30) as session:
-            tasks = [asyncio.create_task(session.get(f"{url}/slow?seconds=1&size=200000")) for _ in range(20)]
-            await asyncio.to_thread(one.wait_events, "slow", 20)
-            one.kill(signal.SIGTERM)
-            return [len((await task).content) for task in tasks]
-
-    with server(WORKER_CLASS=worker_class, **tls(authority)) as one:
+    with server(WORKER_CLASS=worker_class, **tls(authority)) as one, ThreadPoolExecutor(1) as pool:
         one.serving()
-        assert asyncio.run(many(secure(one), one)) == [200000] * 20
-        assert one.wait() == 0
+        paths = ["/slow?seconds=0.7&size=200000"] * 20
+        answers = pool.submit(fetch_all, ("127.0.0.1", int(secure(one).rpartition(":")[2])), paths, tls=True)
+        one.wait_events("slow", 20)
+        assert one.stop() == 0
+        assert answers.result() == [200000] * 20
         assert "Traceback" not in one.log
+
+
+@every_class
+def test_an_http_2_connection_is_good_for_many_requests(server: Launch, worker_class: str) -> None:
+    with server(WORKER_CLASS=worker_class, ACCESS_LOG="") as one:
+        one.serving()
+        assert fetch_all(one.address, ["/?size=10"] * 3000) == [10] * 3000
 
 
 @every_class
