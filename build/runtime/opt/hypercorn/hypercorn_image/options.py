@@ -445,9 +445,9 @@ _LIMITS = [
     Option(
         "KEEP_ALIVE_MAX_REQUESTS",
         parse.integer(1),
-        "1000",
+        "unlimited",
         "keep_alive_max_requests",
-        "Requests after which a connection is closed.",
+        "Requests after which a connection is closed; over HTTP/2 Hypercorn then loses those in progress on it.",
         flags=("--keep-alive-max-requests",),
     ),
     Option(
@@ -566,6 +566,13 @@ _OTHER = [
         None,
         "Path that the health check asks for, any status below 400 is healthy; without it, that the server answers "
         "is enough.",
+    ),
+    Option(
+        "STATE_DIRECTORY",
+        parse.PATH,
+        "the first writable of /run, /tmp, /dev/shm",
+        None,
+        "Where the server notes for the health check where it listens.",
     ),
     Option("HEALTHCHECK_TIMEOUT", parse.number(True, "seconds"), "5", None, "Seconds the health check waits."),
 ]
