@@ -71,7 +71,12 @@ class Gate:
             elif self.leaving and closes and message["type"] == "http.response.start":
                 headers = [pair for pair in message.get("headers", ()) if bytes(pair[0]).lower() != b"connection"]
                 message = {**message, "headers": [*headers, _CLOSE]}
-            await send(message)
+            try:
+                await send(message)
+            except (AttributeError, OSError):
+                # The client has its answer and has gone; asyncio's TLS says so by an AttributeError (sslproto.py, write).
+                if not (self.leaving and scope.get(ANSWERED)):
+                    raise
 
         return noting
 
