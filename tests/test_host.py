@@ -84,7 +84,7 @@ def test_ctrl_c_ends_the_script(scripts, tmp_path):
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     assert process.wait(10) == 130
-    assert process.stderr.read() == b""
+    assert process.stderr.read() == b"interrupted\n"
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
@@ -105,4 +105,4 @@ def test_a_users_error_is_one_line_and_its_status(capsys):
         raise UserError("not so")
 
     assert exit_status(fails) == 1
-    assert capsys.readouterr().err == "error: not so\n"
+    assert capsys.readouterr().err == "not so\n"

@@ -8,19 +8,25 @@ FROM ${BASE} AS hypercorn
 
 # Exactly the wheels of the lock, each checked by its hash; nothing is compiled. The secrets are for networks with a
 # certificate or package index of their own (--secret id=ca,src=FILE --secret id=pipconf,src=FILE) and may be left out.
+# The Python variables make the layer the same in every build: SOURCE_DATE_EPOCH has byte code checked by its source's
+# hash and not its time, https://docs.python.org/3/library/py_compile.html#py_compile.PycInvalidationMode
 RUN --mount=type=bind,source=hypercorn/python3.9-alpine/requirements.txt,target=/tmp/requirements.txt \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=pipconf,target=/etc/pip.conf \
+    SOURCE_DATE_EPOCH=0 PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1 \
     PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 \
     pip install --no-cache-dir --no-deps --only-binary :all: --require-hashes -r /tmp/requirements.txt
 
 # The start scripts, the configuration, the launcher, the health check and a demo application.
 COPY --chmod=755 runtime/ /
 COPY --chmod=644 hypercorn/python3.9-alpine/image.json /opt/hypercorn/image.json
+# Compiled here because a container may have no right to write; never checked because nobody edits it in place.
+RUN PYTHONHASHSEED=0 python -m compileall -q --invalidation-mode unchecked-hash /opt/hypercorn
 
 ENV PYTHONPATH=/app PYTHONUNBUFFERED=1
 WORKDIR /app
 EXPOSE 80 443 443/udp
+HEALTHCHECK --interval=10s --timeout=6s --start-period=60s CMD ["python", "-IS", "/opt/hypercorn/healthcheck.py"]
 ENTRYPOINT ["/entrypoint.sh"]
 CMD ["/start.sh"]
 
@@ -29,9 +35,12 @@ FROM hypercorn AS hypercorn-fastapi
 
 # Exactly the wheels of the lock, each checked by its hash; nothing is compiled. The secrets are for networks with a
 # certificate or package index of their own (--secret id=ca,src=FILE --secret id=pipconf,src=FILE) and may be left out.
+# The Python variables make the layer the same in every build: SOURCE_DATE_EPOCH has byte code checked by its source's
+# hash and not its time, https://docs.python.org/3/library/py_compile.html#py_compile.PycInvalidationMode
 RUN --mount=type=bind,source=hypercorn-fastapi/python3.9-alpine/requirements.txt,target=/tmp/requirements.txt \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=pipconf,target=/etc/pip.conf \
+    SOURCE_DATE_EPOCH=0 PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1 \
     PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 \
     pip install --no-cache-dir --no-deps --only-binary :all: --require-hashes -r /tmp/requirements.txt
 

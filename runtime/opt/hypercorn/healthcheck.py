@@ -59,13 +59,16 @@ def _ask(kind, address, port, path, timeout):
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     try:
-        with context.wrap_socket(socket.socket(fileno=sock.detach())) as secure:
-            secure.settimeout(timeout)
+        plain = socket.socket(fileno=sock.detach())
+        plain.settimeout(timeout)
+        with context.wrap_socket(plain) as secure:
+            if not path:
+                return b"TLS"  # a worker has done its part of the handshake
             secure.send(request)
             return _first_line(secure)
     except ssl.SSLError as error:
         if not path and "ALERT" in (error.reason or ""):
-            return b"TLS alert"  # it wants a certificate of us: it is alive
+            return b"TLS alert"  # it wants a certificate: it is alive
         raise
 
 
