@@ -37,10 +37,33 @@ def problems(**environ: str) -> list[str]:
 # ---- the table -------------------------------------------------------------------------------------------------------
 
 CONTRACT = {
-    "MODULE_NAME", "VARIABLE_NAME", "APP_MODULE", "HYPERCORN_CONF", "WORKERS_PER_CORE", "MAX_WORKERS", "WEB_CONCURRENCY",
-    "HOST", "TCP_PORT", "USE_SSL", "USE_TCP", "SSL_PORT", "BIND", "INSECURE_BIND", "QUIC_BIND", "LOG_LEVEL",
-    "WORKER_CLASS", "CERTFILE", "KEYFILE", "CA_CERTS", "CIPHERS", "KEEP_ALIVE", "GRACEFUL_TIMEOUT", "ACCESS_LOG",
-    "ERROR_LOG", "BACKLOG", "PRE_START_PATH",
+    "MODULE_NAME",
+    "VARIABLE_NAME",
+    "APP_MODULE",
+    "HYPERCORN_CONF",
+    "WORKERS_PER_CORE",
+    "MAX_WORKERS",
+    "WEB_CONCURRENCY",
+    "HOST",
+    "TCP_PORT",
+    "USE_SSL",
+    "USE_TCP",
+    "SSL_PORT",
+    "BIND",
+    "INSECURE_BIND",
+    "QUIC_BIND",
+    "LOG_LEVEL",
+    "WORKER_CLASS",
+    "CERTFILE",
+    "KEYFILE",
+    "CA_CERTS",
+    "CIPHERS",
+    "KEEP_ALIVE",
+    "GRACEFUL_TIMEOUT",
+    "ACCESS_LOG",
+    "ERROR_LOG",
+    "BACKLOG",
+    "PRE_START_PATH",
 }
 INTERNAL = {"application_path", "cert_reqs"}
 """Of Hypercorn's Config: set by the launcher, and deprecated."""
@@ -70,7 +93,9 @@ def test_the_table_names_nothing_twice() -> None:
 
 
 def test_every_flag_of_hypercorn_is_understood() -> None:
-    text = subprocess.run([sys.executable, "-m", "hypercorn", "--help"], capture_output=True, text=True, check=True).stdout
+    text = subprocess.run(
+        [sys.executable, "-m", "hypercorn", "--help"], capture_output=True, text=True, check=True
+    ).stdout
     found = {word.strip(",[]") for word in text.split() if word.strip("[").startswith("-") and len(word) > 1}
     flags = {flag for flag in found if flag.startswith("--") or len(flag) == 2} - {"-h", "--help", "--cert-reqs", "->"}
     assert flags - set(options.BY_FLAG) == set()
@@ -127,7 +152,9 @@ def test_a_bind_is_split_again(host: str, port: int) -> None:
     assert parse.split_bind(settings.address(host, port)) == (host, port)
 
 
-@pytest.mark.parametrize("text", ["0.0.0.0:80", "[::]:80", "unix:/a b", "fd://3", "localhost", "a:1,b:2", "a:1 , unix:/x"])
+@pytest.mark.parametrize(
+    "text", ["0.0.0.0:80", "[::]:80", "unix:/a b", "fd://3", "localhost", "a:1,b:2", "a:1 , unix:/x"]
+)
 def test_binds(text: str) -> None:
     assert parse.BIND.read(text) == [part.strip() for part in text.split(",")]
 
@@ -138,7 +165,9 @@ def test_what_is_no_bind(text: str) -> None:
         parse.BIND.read(text)
 
 
-@given(st.dictionaries(st.sampled_from([option.variable for option in options.TABLE]), st.text(max_size=12), max_size=6))
+@given(
+    st.dictionaries(st.sampled_from([option.variable for option in options.TABLE]), st.text(max_size=12), max_size=6)
+)
 def test_no_value_makes_anything_but_values_and_lines(environ: dict[str, str]) -> None:
     values, found = settings.from_environment(environ, core_count=1)
     assert values["bind"]
@@ -176,14 +205,21 @@ def conf(python: str = sys.executable, **environ: str) -> subprocess.CompletedPr
 
 def test_all_errors_of_a_start_are_said_together() -> None:
     found = conf(
-        WORKERS_PER_CORE="many", USE_SSL="maybe", BACKLOG="0", LOG_LEVEL="loud", HYPERCORN_CONF="/nowhere.py", KEEP_ALIVE="-1"
+        WORKERS_PER_CORE="many",
+        USE_SSL="maybe",
+        BACKLOG="0",
+        LOG_LEVEL="loud",
+        HYPERCORN_CONF="/nowhere.py",
+        KEEP_ALIVE="-1",
     )
     assert found.returncode == 1
     assert found.stdout == ""
     lines = found.stderr.splitlines()
     assert len(lines) == 6
     assert all(line.startswith("hypercorn-image: error: ") for line in lines)
-    assert "hypercorn-image: error: LOG_LEVEL='loud' is not allowed: one of debug, info, warning, error, critical" in lines
+    assert (
+        "hypercorn-image: error: LOG_LEVEL='loud' is not allowed: one of debug, info, warning, error, critical" in lines
+    )
     assert any("HYPERCORN_CONF='/nowhere.py' is not there" in line for line in lines)
 
 
@@ -228,7 +264,12 @@ def test_a_secret_is_never_shown() -> None:
 def test_the_defaults_of_the_contract() -> None:
     found = defaults()
     assert {name: found[name] for name in ("bind", "workers", "worker_class", "loglevel", "accesslog", "errorlog")} == {
-        "bind": ["0.0.0.0:80"], "workers": 2, "worker_class": "asyncio", "loglevel": "info", "accesslog": "-", "errorlog": "-",
+        "bind": ["0.0.0.0:80"],
+        "workers": 2,
+        "worker_class": "asyncio",
+        "loglevel": "info",
+        "accesslog": "-",
+        "errorlog": "-",
     }
     assert found["graceful_timeout"] == 120
     effective_options = json.loads(conf().stdout)
@@ -288,15 +329,34 @@ def test_tls_options_are_ignored_without_use_ssl() -> None:
 
 def test_arguments() -> None:
     values, found = arguments.read(
-        ["--root-path", "/api", "-w4", "--bind=a:1", "-b", "b:2", "--debug", "--access-logfile", "-", "--keep-alive", "2.5"]
+        [
+            "--root-path",
+            "/api",
+            "-w4",
+            "--bind=a:1",
+            "-b",
+            "b:2",
+            "--debug",
+            "--access-logfile",
+            "-",
+            "--keep-alive",
+            "2.5",
+        ]
     )
     assert found == []
     assert values == {
-        "ROOT_PATH": "/api", "WEB_CONCURRENCY": 4, "BIND": ["a:1", "b:2"], "LOOP_DEBUG": True, "ACCESS_LOG": "-", "KEEP_ALIVE": 2.5,
+        "ROOT_PATH": "/api",
+        "WEB_CONCURRENCY": 4,
+        "BIND": ["a:1", "b:2"],
+        "LOOP_DEBUG": True,
+        "ACCESS_LOG": "-",
+        "KEEP_ALIVE": 2.5,
     }
 
 
-@pytest.mark.parametrize("argument", [["--no-such"], ["main:app"], ["--workers"], ["--workers", "x"], ["--bind", "--debug"]])
+@pytest.mark.parametrize(
+    "argument", [["--no-such"], ["main:app"], ["--workers"], ["--workers", "x"], ["--bind", "--debug"]]
+)
 def test_wrong_arguments(argument: list[str]) -> None:
     assert len(arguments.read(argument)[1]) == 1
 
@@ -304,7 +364,9 @@ def test_wrong_arguments(argument: list[str]) -> None:
 # ---- the configuration file ------------------------------------------------------------------------------------------
 
 
-def load(tmp_path: Path, text: str | None = None, name: str = "hypercorn_conf.py", argv: tuple[str, ...] = (), **environ: str) -> Any:
+def load(
+    tmp_path: Path, text: str | None = None, name: str = "hypercorn_conf.py", argv: tuple[str, ...] = (), **environ: str
+) -> Any:
     if text is not None:
         (tmp_path / name).write_text(text)
     return effective.load({"MODULE_NAME": "main", **environ}, argv, str(tmp_path))
@@ -396,7 +458,10 @@ def test_a_feature_that_is_not_in_the_image_says_why() -> None:
     described = {"image": "hypercorn", "tag": "python3.9-slim", "dropped": {"trio": "because the matrix says so"}}
     image._NEEDS["nothing"] = ("trio", "no_such_module_here")
     try:
-        assert image.missing("nothing", described) == "nothing is not in hypercorn:python3.9-slim: because the matrix says so"
+        assert (
+            image.missing("nothing", described)
+            == "nothing is not in hypercorn:python3.9-slim: because the matrix says so"
+        )
         assert image.missing("nothing", {}) == (
             "nothing is not in this installation: the package no_such_module_here is not installed"
         )

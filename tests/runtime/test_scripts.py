@@ -1,4 +1,4 @@
-"""start.sh, start-reload.sh, entrypoint.sh and the prestart script, under dash and busybox ash, with spaces in paths."""
+"""The start scripts, the prestart script, the reloader and the health check; under dash and ash, with odd paths."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.runtime.server import RUNTIME, Server, launch, request, wait_for
+from tests.runtime.server import RUNTIME, Server, launch, request
 
 SHELLS = {"dash": ["dash"], "busybox ash": ["busybox", "ash"]}
 Start = Callable[..., AbstractContextManager[Server]]
@@ -41,8 +41,9 @@ def root(tmp_path: Path, shell: list[str]) -> Path:
 
 @pytest.fixture
 def start(root: Path, shell: list[str], python: str, tmp_path: Path) -> Start:
-    def run(*arguments: str, script: str = "start.sh", prestart: str | bytes | None = None,
-            **environ: str) -> AbstractContextManager[Server]:
+    def run(
+        *arguments: str, script: str = "start.sh", prestart: str | bytes | None = None, **environ: str
+    ) -> AbstractContextManager[Server]:
         path = tmp_path / "a prestart script.sh"
         if prestart is not None:
             path.write_bytes(prestart if isinstance(prestart, bytes) else prestart.encode())
@@ -76,8 +77,11 @@ def test_what_the_prestart_script_leaves_behind_reaches_the_server(start: Start,
         assert one.get()["marker"] == "two words  and 'quotes'"
         assert Path(f"/proc/{one.process.pid}/cwd").resolve() == tmp_path / "elsewhere"
         assert "Umask:\t0027" in Path(f"/proc/{one.process.pid}/status").read_text()
-        assert any("432" in line for line in Path(f"/proc/{one.process.pid}/limits").read_text().splitlines()
-                   if line.startswith("Max open files"))
+        assert any(
+            "432" in line
+            for line in Path(f"/proc/{one.process.pid}/limits").read_text().splitlines()
+            if line.startswith("Max open files")
+        )
 
 
 def test_the_prestart_script_runs_once_with_several_workers(start: Start) -> None:
@@ -95,7 +99,13 @@ def test_a_prestart_script_that_succeeds_goes_on_to_the_server(start: Start, las
 
 @pytest.mark.parametrize(
     ("script", "status"),
-    [("exit 7", 7), ("false", 1), ("sh -c 'exit 9'\necho not reached", 9), ("kill -9 $$", 137), ("no_such_command_here", 127)],
+    [
+        ("exit 7", 7),
+        ("false", 1),
+        ("sh -c 'exit 9'\necho not reached", 9),
+        ("kill -9 $$", 137),
+        ("no_such_command_here", 127),
+    ],
 )
 def test_a_prestart_script_that_fails_stops_with_its_status(start: Start, script: str, status: int) -> None:
     with start(prestart=script) as one:
@@ -110,7 +120,7 @@ def test_a_prestart_script_for_another_interpreter_is_run_with_it(start: Start) 
     with start(prestart=program) as one:
         one.serving()
         assert "interpreter 3" in one.log
-    with start(prestart="#! /usr/bin/env bash\n[[ x == x ]] && echo \"bash $BASH_VERSION\"\nexit 3\n") as one:
+    with start(prestart='#! /usr/bin/env bash\n[[ x == x ]] && echo "bash $BASH_VERSION"\nexit 3\n') as one:
         assert one.wait() == 3
         assert "bash 5" in one.log
 
@@ -130,9 +140,7 @@ def test_windows_line_ends_are_one_clear_line(start: Start) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("interpreter", ["", "#!/usr/bin/env bash\n"])
-def test_a_stop_during_the_prestart_script_ends_at_once(
-    start: Start, number: signal.Signals, interpreter: str
-) -> None:
+def test_a_stop_during_the_prestart_script_ends_at_once(start: Start, number: signal.Signals, interpreter: str) -> None:
     with start(prestart=f"{interpreter}echo begun\nsleep 60\necho after\n") as one:
         one.wait_log("begun")
         begun = time.monotonic()
@@ -162,7 +170,9 @@ def test_no_application_is_one_line_that_names_the_places(start: Start) -> None:
 def test_the_entry_point(root: Path, start: Start, shell: list[str], python: str) -> None:
     environ = {"PATH": f"{Path(python).parent}:{os.environ['PATH']}"}
     entry = [*shell, str(root / "entrypoint.sh")]
-    found = subprocess.run([*entry, "python", "-c", "print('ran', end='')"], env=environ, capture_output=True, check=True)
+    found = subprocess.run(
+        [*entry, "python", "-c", "print('ran', end='')"], env=environ, capture_output=True, check=True
+    )
     assert found.stdout == b"ran"
     assert subprocess.run([*entry, "sh", "-c", "exit 5"], env=environ, check=False).returncode == 5
     with start("--root-path=/x", script="entrypoint.sh") as one:
