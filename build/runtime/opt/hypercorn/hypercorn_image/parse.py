@@ -112,7 +112,7 @@ def split_bind(bind: str) -> Tuple[str, int]:
     """
     if bind.startswith("["):
         host, bracket, rest = bind[1:].partition("]")
-        if not bracket or rest and not rest.startswith(":"):
+        if not bracket or (rest and not rest.startswith(":")):
             raise ValueError(bind)
         return host, _decimal_digits(rest[1:]) if rest else 8000
     if ":" not in bind:
