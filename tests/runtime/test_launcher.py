@@ -34,7 +34,9 @@ def test_sigterm_loses_no_request(server: Launch, worker_class: str, workers: in
 @every_class
 @pytest.mark.parametrize("keep_alive", [False, True], ids=["new-connections", "keep-alive"])
 @pytest.mark.parametrize("workers", [1, 2, 8, 0])
-def test_sigterm_under_load_loses_no_request(server: Launch, worker_class: str, keep_alive: bool, workers: int) -> None:
+def test_sigterm_under_load_loses_no_request(
+    server: Launch, worker_class: str, keep_alive: bool, workers: int, unprivileged: None
+) -> None:
     with server(WORKER_CLASS=worker_class, WEB_CONCURRENCY=workers) as one:
         one.serving()
         with Load(one.address, keep_alive=keep_alive) as load:
