@@ -19,7 +19,7 @@ from hypercorn_image.sockets import Listeners
 
 # How long connections go on being served after the stop is announced and before idle ones are closed: what the kernel
 # has accepted or a client has just sent is read and answered, and answers say `connection: close`.
-SETTLE = 0.25
+SETTLE = 0.5
 LINGER = 0.5  # how long a peer may take to agree to the end of a connection on which nothing is left to say
 LIFESPAN_GRACE = 0.5  # what the lifespan's shutdown gets when requests have used up the graceful timeout
 
