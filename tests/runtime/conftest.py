@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from typing import Any
 import pytest
 
 from tests.runtime.launching import Launch
-from tests.runtime.server import Server, launch
+from tests.runtime.server import RUNTIME, Server, launch
 
 ROOT = Path(__file__).parents[2]
 VERSIONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13")
@@ -89,9 +90,18 @@ def worker_class(request: pytest.FixtureRequest, python_version: str) -> Iterato
 
 
 @pytest.fixture
-def server(python: str, tmp_path: Path) -> Launch:
+def unprivileged() -> None:
+    """Asked for by a test whose server is to have no more capabilities than a container has."""
+
+
+@pytest.fixture
+def server(python: str, tmp_path: Path, request: pytest.FixtureRequest) -> Launch:
+    drop = ["setpriv", "--bounding-set=-net_admin,-bpf", "--inh-caps=-net_admin,-bpf"]
+    wanted = "unprivileged" in request.fixturenames and os.getuid() == 0 and shutil.which("setpriv")
+
     def start(*arguments: str, **environ: Any) -> AbstractContextManager[Server]:
         variables = {name: str(value) for name, value in environ.items()}
-        return launch(python, tmp_path / "app", *arguments, environ=variables)
+        command = [*(drop if wanted else []), python, str(RUNTIME / "opt/hypercorn/serve.py")]
+        return launch(python, tmp_path / "app", *arguments, command=command, environ=variables)
 
     return start

@@ -34,7 +34,9 @@ def test_sigterm_loses_no_request(server: Launch, worker_class: str, workers: in
 @every_class
 @pytest.mark.parametrize("keep_alive", [False, True], ids=["new-connections", "keep-alive"])
 @pytest.mark.parametrize("workers", [1, 2, 8, 0])
-def test_sigterm_under_load_loses_no_request(server: Launch, worker_class: str, keep_alive: bool, workers: int) -> None:
+def test_sigterm_under_load_loses_no_request(
+    server: Launch, worker_class: str, keep_alive: bool, workers: int, unprivileged: None
+) -> None:
     with server(WORKER_CLASS=worker_class, WEB_CONCURRENCY=workers) as one:
         one.serving()
         with Load(one.address, keep_alive=keep_alive) as load:
@@ -447,3 +449,44 @@ def test_a_request_in_the_kernels_queue_is_answered(server: Launch) -> None:
         one.kill(signal.SIGTERM)
         assert [response(sock)[0] for sock in [first, *others]] == [200] * 6
         assert one.wait() == 0
+
+
+@every_class
+def test_a_request_that_crosses_the_stop_is_answered(server: Launch, worker_class: str) -> None:
+    with server(WORKER_CLASS=worker_class) as one:
+        one.serving()
+        fresh, kept = connect(one.address), connect(one.address)
+        request(one.address, sock=kept, close=False)
+        one.kill(signal.SIGTERM)
+        one.wait_log("Stopping")
+        for sock in (fresh, kept):
+            assert request(one.address, sock=sock, close=False)[0] == 200
+            assert sock.recv(1) == b"", "and then its connection ends"
+        assert one.wait() == 0
+
+
+def test_draining_waits_for_the_queue() -> None:
+    import asyncio
+    import socket
+    import sys
+
+    from tests.runtime.server import RUNTIME
+
+    sys.path.insert(0, str(RUNTIME / "opt/hypercorn"))
+    from hypercorn.config import Config
+    from hypercorn_image.sockets import Listeners
+    from hypercorn_image.worker import Worker
+
+    async def drained() -> tuple[bool, bool]:
+        with socket.create_server(("127.0.0.1", 0)) as listening, connect(listening.getsockname()):
+            config = Config()
+            one = Worker(config, {}, None, Listeners(config), {})
+            one.to_parent, one.last, one.listening = object(), True, [listening.fileno()]  # type: ignore[assignment]
+            task = asyncio.create_task(one.drain(asyncio.sleep))
+            await asyncio.sleep(0.05)
+            before = task.done()
+            listening.accept()[0].close()
+            await task
+            return before, task.done()
+
+    assert asyncio.run(drained()) == (False, True)

@@ -157,7 +157,9 @@ def test_an_encrypted_key(server: Launch, authority: Authority, tmp_path: Path) 
 
 @pytest.mark.every_python
 @every_class
-def test_http_3_with_several_workers(server: Launch, authority: Authority, worker_class: str) -> None:
+def test_http_3_with_several_workers(
+    server: Launch, authority: Authority, worker_class: str, unprivileged: None
+) -> None:
     async def many(address: tuple[str, int]) -> list[int]:
         found = []
         for _ in range(12):
@@ -200,8 +202,12 @@ def test_http_3_requests_in_progress_are_answered(server: Launch, authority: Aut
         assert time.monotonic() - begun < 10
 
 
-@every_class
-def test_http_3_while_workers_are_replaced(server: Launch, authority: Authority, worker_class: str) -> None:
+# Not with trio: there Hypercorn's UDP server is out of reach, and a connection that is being set up while its worker
+# leaves is closed.
+@pytest.mark.parametrize("worker_class", ["asyncio", "uvloop"])
+def test_http_3_while_workers_are_replaced(
+    server: Launch, authority: Authority, worker_class: str, unprivileged: None
+) -> None:
     async def load(one: Server) -> tuple[int, int]:
         sent = answered = 0
         one.kill(signal.SIGHUP)
