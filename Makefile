@@ -4,7 +4,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help generate check list lock bases build test smoke clean engine-stop
+.PHONY: help generate check list lock bases build test smoke plan push outdated clean engine-stop
 
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -48,6 +48,9 @@ test: $(VENV)/ready ## first the tests that need no engine, then every image
 
 smoke: build ## build, then test every image that could be built
 	@$(RUN) -m pytest -n $(JOBS) --dist loadgroup tests/images $(FILTERS)
+
+plan: $(VENV)/ready ## say what push would do with each variant, and why (REGISTRY=HOST[/NAMESPACE] looks elsewhere)
+	@$(RUN) -m imagematrix.plan $(FILTERS)
 
 clean: $(VENV)/ready ## remove the images and containers that this repository made from the engine
 	@$(RUN) -m imagematrix.clean $(FILTERS)
