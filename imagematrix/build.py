@@ -91,16 +91,24 @@ class Builder:
         with tempfile.TemporaryDirectory(prefix="bake-") as scratch:
             override = Path(scratch, "override.json")
             override.write_text(json.dumps(self.override(todo)), encoding="utf-8")
+            at_once = len(left)
             while left:
-                error = self.run([variant.target for variant in left], override)
+                targets = list(left)[:at_once]
+                output = self.run([variant.target for variant in targets], override)
                 done = {one for one, base in left.items() if is_current(self.client, one, self.inputs[one], base)}
                 outcomes.update({variant: Outcome(variant, "built") for variant in done})
-                left = {variant: base for variant, base in left.items() if variant not in done}
-                failed = _failed(error, left)
-                outcomes.update({variant: Outcome(variant, "failed", reason) for variant, reason in failed.items()})
-                left = {variant: base for variant, base in left.items() if variant not in failed}
+                reasons = blamed(output)
+                if len(targets) == 1:  # then it is its fault, and bake leaves its name out of the steps
+                    said = _last(output) or "bake built it, but the engine has it not"
+                    reasons = {targets[0].target: next(iter(reasons.values()), said)}
+                for variant in targets:
+                    if variant not in done and variant.target in reasons:
+                        outcomes[variant] = Outcome(variant, "failed", reasons[variant.target])
+                before, left = left, {one: base for one, base in left.items() if one not in outcomes}
+                if len(left) == len(before):
+                    at_once = 1
                 if left:
-                    say(f"{len(left)} others were interrupted; going on with them")
+                    say(f"going on with {len(left)} that were interrupted")
         return outcomes
 
     def override(self, todo: Mapping[Variant, bases.Base]) -> dict[str, object]:
@@ -119,9 +127,9 @@ class Builder:
         }
 
     def run(self, targets: list[str], override: Path) -> str:
-        """Run bake, its progress going where ours goes; return the last of what it said when it failed, else nothing.
+        """Run bake, its progress going where ours goes; return what it said.
 
-        On a terminal its display is left alone and only a second run, with plain progress, tells what failed.
+        On a terminal its display is left alone, and only a second run, with plain progress, tells what failed.
         """
         command = [*self.engine.buildx, "bake", "-f", "docker-bake.json", "-f", str(override)]
         # Asked for the files of secrets, which lie outside of the context:
@@ -135,7 +143,7 @@ class Builder:
 
 
 def _tee(command: list[str], folder: Path, environment: Mapping[str, str]) -> str:
-    """Run a command, pass its output on as it comes, and return it if the command fails."""
+    """Run a command, pass its output on as it comes, and return it."""
     lines = []
     with subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -144,28 +152,26 @@ def _tee(command: list[str], folder: Path, environment: Mapping[str, str]) -> st
         for line in process.stdout:
             sys.stderr.write(line)
             lines.append(line)
-    return "".join(lines) or f"{command[0]} failed" if process.returncode else ""
+    return "".join(lines)
 
 
-def _failed(error: str, left: Iterable[Variant]) -> dict[Variant, str]:
-    """Return which variants bake's words blame, with the reason; all that are left if it blames none of them."""
-    if not error:
-        return dict.fromkeys(left, "bake reported success, but the engine has no such image")
-    blamed = {}
-    last = next(line for line in reversed(error.splitlines()) if line.strip())
-    for variant in left:
-        match = re.search(rf"target {re.escape(variant.target)}: (.+)", error)
-        if match:
-            blamed[variant] = f"{match[1]}{_said(error)}"
-    return blamed or dict.fromkeys(left, last.strip())
+def _last(output: str) -> str:
+    return next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "")
 
 
-def _said(error: str) -> str:
-    """Return the line in which the failing step itself complained, as bake repeats it at the end."""
-    quoted = re.findall(r"^ > \[.*\]:\n((?:.+\n)+?)-{3,}", error, re.MULTILINE)
-    lines = [line for line in quoted[-1].splitlines() if line.strip()] if quoted else []
-    complaints = [line for line in lines if "error" in line.lower()] or lines
-    return f" ({re.sub(r'^#?[0-9. ]+', '', complaints[0]).strip()})" if complaints else ""
+def blamed(output: str) -> dict[str, str]:
+    """Return target -> reason for the steps that failed in bake's plain progress output.
+
+    A step's lines begin with its number: `#7 [TARGET STAGE 2/5] RUN …`, `#7 1.23 what it printed`, `#7 ERROR: …`.
+    """
+    found = {}
+    for number, error in re.findall(r"^#(\d+) ERROR: (.+)$", output, re.MULTILINE):
+        head = re.search(rf"^#{number} \[(\S+)[^]]*\]", output, re.MULTILINE)
+        said = re.findall(rf"^#{number} [\d.]+ (.*\S)$", output, re.MULTILINE)
+        complaints = [line.strip() for line in said if "error" in line.lower()]
+        if head:
+            found[head[1]] = (complaints or [error])[0]
+    return found
 
 
 def revision_of(folder: Path) -> str:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from imagematrix.errors import InputError, UserError
+from imagematrix.errors import InputError, allowed_instead, exit_status
 from imagematrix.model import Matrix, Variant
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,15 +38,15 @@ def select(matrix: Matrix, arguments: argparse.Namespace) -> tuple[Variant, ...]
     """Return the variants that the filters leave. Raises InputError for a name that is not in the matrix."""
     chosen = matrix.variants
     for option, names_of in _FILTERS.items():
-        wanted = [name for value in getattr(arguments, option) for name in value.split(",") if name]
+        wanted = _wanted(arguments, option)
         allowed = dict.fromkeys(name for variant in matrix.variants for name in sorted(names_of(variant)))
         for name in wanted:
             if name not in allowed:
-                raise InputError(f"error: --{option} {name}: not in {matrix.file}; allowed: {', '.join(allowed)}")
+                raise InputError(f"--{option} {name}: not in {matrix.file}; {allowed_instead(name, allowed)}")
         if wanted:
             chosen = tuple(variant for variant in chosen if not names_of(variant).isdisjoint(wanted))
     if not chosen:
-        raise InputError("error: no variant matches all of these filters together")
+        raise InputError("no variant matches all of these filters together")
     return chosen
 
 
@@ -60,20 +60,18 @@ _FILTERS: dict[str, Callable[[Variant], set[str]]] = {
 
 def filtered(arguments: argparse.Namespace) -> bool:
     """Say whether any filter was given."""
-    return any(getattr(arguments, option) for option in _FILTERS)
+    return any(_wanted(arguments, option) for option in _FILTERS)
+
+
+def _wanted(arguments: argparse.Namespace, option: str) -> list[str]:
+    return [name for value in getattr(arguments, option) for name in value.split(",") if name]
 
 
 def run(main: Callable[[list[str] | None], int]) -> None:
     """Run a verb and end the process: errors are one line each, Ctrl-C is quiet, a closed pipe is no error."""
     try:
-        status = main(None)
+        status = exit_status(lambda: main(None))
         sys.stdout.flush()
-    except UserError as error:
-        print(error, file=sys.stderr)
-        status = error.status
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        status = 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
@@ -89,7 +87,7 @@ def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
     made = Table(*heads, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for row in rows:
         made.add_row(*row)
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = 1000
     console.print(made)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 
 class UserError(Exception):
@@ -18,12 +18,28 @@ class InputError(UserError):
     status = 2
 
 
+def allowed_instead(name: str, allowed: Iterable[str]) -> str:
+    """Return the end of a message about a wrong name: the one that was probably meant, and all that are allowed."""
+    from difflib import get_close_matches  # only for a mistake
+
+    names = list(allowed)
+    near = get_close_matches(name, names, 1, cutoff=0.7)
+    guess = f"did you mean {near[0]}? " if near else ""
+    return f"{guess}allowed: {', '.join(names) or 'nothing'}"
+
+
 def exit_status(command: Callable[[], int]) -> int:
-    """Run a command's main function; its exit status, with a user's error as one line and Ctrl-C as a quiet 130."""
+    """Run a command's main function; its exit status. What a user can cause is printed as it is, Ctrl-C is quiet."""
     try:
         return command()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(error, file=sys.stderr)
         return error.status
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        print(f"error: {error.filename or 'the system'}: {error.strerror}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
         return 130

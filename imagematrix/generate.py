@@ -17,7 +17,10 @@ from imagematrix.tree import apply, compare, differences, manifest, on_disk
 
 def main(argv: list[str] | None = None) -> int:
     """Run the verb; return the exit status."""
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.json and not arguments.list:
+        parser.error("--json goes with --list")
     matrix = load(arguments.root)
     variants = cli.select(matrix, arguments)
     if arguments.list:

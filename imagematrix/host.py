@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -172,7 +173,13 @@ def make_artefact(name: str, script: str, arguments: Sequence[str], say: Say) ->
 
 def _run_script(command: Sequence[str], work: Path, log: Path, lock: int) -> int:
     cache = cache_folder()
-    environment = {**os.environ, "CACHE": str(cache), "ARTEFACTS": str(cache / "artefacts"), "TMPDIR": str(work)}
+    environment = {
+        **os.environ,
+        "CACHE": str(cache),
+        "ARTEFACTS": str(cache / "artefacts"),
+        "TMPDIR": str(work),
+        "HOST_PYTHON": sys.executable,
+    }
     with log.open("wb") as output:
         # The child holds the lock too: if this process is killed, nobody works in the folder beside an orphan.
         process = subprocess.Popen(

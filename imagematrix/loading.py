@@ -9,8 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from imagematrix.errors import allowed_instead
 from imagematrix.locks import Locks
 from imagematrix.model import OS, Dropped, Exclusion, Extra, Image, Matrix, Python, Variant, cells, tag_of
 from imagematrix.schema import ExclusionEntry, MatrixFile, parse
@@ -35,15 +37,20 @@ class _Loader:
 
     def matrix(self) -> Matrix:
         self.names()
+        self.check_extras()
         self.source.check()
         file = self.file
-        extras = tuple(Extra(name=name, **dict(entry)) for name, entry in sorted(file.extras.items()))
+        extras = tuple(
+            Extra(name=name, line=self.source.line(("extras", name)), **dict(entry))
+            for name, entry in sorted(file.extras.items())
+        )
         self.images = self.make_images({extra.name: extra for extra in extras})
         self.source.check()
         self.pythons = tuple(
             Python(version=version, **dict(file.pythons[version])) for version in sorted(file.pythons, key=Version)
         )
-        self.oses = tuple(OS(name=name, **dict(entry)) for name, entry in file.os.items())
+        oses = [OS(name=name, **dict(entry)) for name, entry in file.os.items()]
+        self.oses = tuple(sorted(oses, key=lambda os: (os.libc, os.suffix)))
         self.exclusions = tuple(self.exclusion(*numbered) for numbered in enumerate(file.exclusions))
         self.source.check()
         self.useless_exclusions()
@@ -51,7 +58,7 @@ class _Loader:
         matrix = Matrix(
             file.registry,
             file.namespace,
-            tuple(file.platforms),
+            tuple(sorted(file.platforms)),
             file.server,
             self.oses,
             self.pythons,
@@ -75,14 +82,19 @@ class _Loader:
         return matrix
 
     def known(self, where: Where, names: list[str] | None, kind: str, allowed: list[str]) -> None:
+        """Every one of `names` is allowed, and is there once."""
         for position, name in enumerate(names or ()):
+            place = (*where, position) if (*where, position) in self.source.lines else where
             if name not in allowed:
-                place = (*where, position) if (*where, position) in self.source.lines else where
-                self.source.problem(place, f"{name!r} is no {kind} of this matrix: {', '.join(allowed) or 'none'}")
+                text = f"{name!r} is no {kind} of this matrix; {allowed_instead(name, allowed)}"
+                self.source.problem(place, text)
+            elif name in (names or ())[:position]:
+                self.source.problem(place, f"{name} is listed twice")
 
     def names(self) -> None:
         """Every name that refers to another part of the file must be there."""
         file = self.file
+        self.known(("platforms",), list(file.platforms), "platform", list(file.platforms))
         for version, python in file.pythons.items():
             self.known(("pythons", version, "bases"), list(python.bases), "os", list(file.os))
         for name, image in file.images.items():
@@ -98,6 +110,17 @@ class _Loader:
             self.known(("aliases", name, "os"), [alias.os], "os", list(file.os))
             wanted = [alias.python] if alias.python else []
             self.known(("aliases", name, "python"), wanted, "Python", list(file.pythons))
+
+    def check_extras(self) -> None:
+        """Every extra belongs to an image, and no two say that they are the same."""
+        used = {extra for image in self.file.images.values() for extra in image.extras}
+        seen: dict[tuple[str, str | None], str] = {("worker_class", "asyncio"): "the server itself"}
+        for name, entry in self.file.extras.items():
+            if name not in used:
+                self.source.problem(("extras", name), f"no image has the extra {name}; add it to one or remove it here")
+            for key, value in (("package", entry.package), ("worker_class", entry.worker_class)):
+                if value and (other := seen.setdefault((key, value), name)) != name:
+                    self.source.problem(("extras", name, key), f"{value} is the {key} of {other} already")
 
     def make_images(self, extras: dict[str, Extra]) -> tuple[Image, ...]:
         """Return the images, a parent always before its children."""
@@ -128,17 +151,19 @@ class _Loader:
             where = ("images", image.name, "extras", position)
             if extra in inherited:
                 self.source.problem(where, f"{extra} comes from the parent already; remove it here")
-            if extra in listed[:position]:
-                self.source.problem(where, f"{extra} is listed twice")
-        self.check_server(image)
+        for position, package in enumerate(image.packages):
+            if package in image.packages[:position]:
+                self.source.problem(("images", image.name, "packages", position), f"{package} is listed twice")
+        if image.parent is None:
+            self.check_server(image)
 
     def check_server(self, image: Image) -> None:
-        """Every image has the server, with a lower bound that keeps a resolver from releases without the extras."""
+        """It has the server, with a lower bound that keeps a resolver from releases without the extras."""
         where = ("images", image.name, "packages")
-        requirements = [Requirement(requirement) for one in image.lineage for requirement in one.packages]
-        servers = [one for one in requirements if one.name.lower() == self.file.server]
+        requirements = [Requirement(requirement) for requirement in image.packages]
+        servers = [one for one in requirements if canonicalize_name(one.name) == self.file.server]
         if not servers:
-            text = f"{image.name} does not install the server: add {self.file.server} or give it a parent"
+            text = f"{image.name} does not install the server: add {self.file.server}>=… or give it a parent"
             self.source.problem(where, text)
         elif not any(bound.operator in (">=", "==", "~=", ">") for one in servers for bound in one.specifier):
             text = (

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from imagematrix.errors import InputError
 
@@ -49,7 +50,7 @@ def root(requirement: str) -> str:
     """Return a requirement without its version: what a lock calls it. `hypercorn[h3]>=0.17` is `hypercorn[h3]`."""
     parsed = Requirement(requirement)
     extras = f"[{','.join(sorted(parsed.extras))}]" if parsed.extras else ""
-    return f"{parsed.name.lower()}{extras}"
+    return f"{canonicalize_name(parsed.name)}{extras}"
 
 
 class Locks:
@@ -75,6 +76,8 @@ class Locks:
     def closure(self, python: str, libc: str, requirements: tuple[str, ...]) -> tuple[Locked, ...]:
         """Return the packages that the requirements need. Raises InputError if the lock was made from others."""
         lock = self.lock(python, libc)
+        if lock.python != python:
+            raise InputError(f"{lock.file}:2: is the lock of Python {lock.python}, not {python}; run: make lock")
         for requirement in requirements:
             if requirement not in lock.requirements:
                 raise InputError(
@@ -110,7 +113,8 @@ def read(path: Path) -> Lock:
     except FileNotFoundError:
         raise InputError(f"{name}: is missing; run: make lock") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{name}: cannot be read: {error}") from None
+        why = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
+        raise InputError(f"{name}: cannot be read: {why}; run: make lock") from None
     head: dict[str, list[str]] = {"python": [], "requirement": []}
     packages: list[Locked] = []
     current: tuple[str, str] | None = None
@@ -128,5 +132,5 @@ def read(path: Path) -> Lock:
         elif current or not line.startswith("#"):
             raise InputError(f"{name}:{number}: is not as `make lock` writes it; run: make lock")
     if current or not head["python"] or not packages:
-        raise InputError(f"{name}:{len(lines)}: ends too early; run: make lock")
+        raise InputError(f"{name}:{max(1, len(lines))}: ends too early; run: make lock")
     return Lock(name, head["python"][0], frozenset(head["requirement"]), tuple(packages))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
+from imagematrix.errors import InputError
 from imagematrix.locks import Locked, Locks
 
 LABELS = "io.hypercorn-images"
@@ -43,6 +44,7 @@ class Extra:
     """Something optional: the requirement that installs it and the distribution that shows it is there."""
 
     name: str
+    line: int
     requirement: str
     package: str
     worker_class: str | None
@@ -174,8 +176,16 @@ class Variant:
 
     @cached_property
     def packages(self) -> tuple[Locked, ...]:
-        """What is installed in it, by name. Raises InputError when the lock is missing or out of date."""
-        return self.matrix.locks.closure(self.python.version, self.os.libc, self.requirements)
+        """What is installed in it, by name. Raises InputError when the lock is missing or is not this matrix's."""
+        packages = self.matrix.locks.closure(self.python.version, self.os.libc, self.requirements)
+        names = {package.name for package in packages}
+        for extra in self.image.extras:
+            if (extra.package in names) != (extra in self.extras):
+                raise InputError(
+                    f"{self.matrix.file}:{extra.line}: the package {extra.package} must be installed where the extra "
+                    f"{extra.name} is and nowhere else, but {self.name} has only one of them"
+                )
+        return packages
 
     def installs(self, image: Image) -> tuple[Locked, ...]:
         """Return the packages that `image` of its lineage adds to those before it."""
@@ -196,7 +206,11 @@ class Variant:
     @property
     def server_version(self) -> str:
         """The version of the server in it, such as 0.18.0."""
-        return next(package.version for package in self.packages if package.name == self.matrix.server)
+        found = {package.name: package.version for package in self.packages}
+        if self.matrix.server not in found:
+            file = self.matrix.locks.lock(self.python.version, self.os.libc).file
+            raise InputError(f"{file}:1: has no {self.matrix.server}, which {self.name} serves with; run: make lock")
+        return found[self.matrix.server]
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ Where = tuple["str | int", ...]
 """The way to a value: keys and list positions from the top."""
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one where PyYAML was built with it
+_MOST = 100_000
+"""Values in a file; more come only of aliases of aliases of aliases."""
 
 
 @dataclass
@@ -66,11 +68,15 @@ def read(path: Path, name: str | None = None) -> Source:
         node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         raise InputError(_syntax(source.name, text, error)) from None
-    except yaml.YAMLError as error:  # characters that YAML does not allow
-        raise InputError(f"{source.name}: is not YAML: {' '.join(str(error).split())}") from None
+    except yaml.reader.ReaderError as error:
+        line = text[: error.position].count("\n") + 1
+        raise InputError(f"{source.name}:{line}: has a control character (U+{int(error.character):04X})") from None
     if node is None:
         raise InputError(f"{source.name}:1: is empty")
-    source.data = _Reader(source).value(node, ())
+    try:
+        source.data = _Reader(source).value(node, ())
+    except RecursionError:
+        raise InputError(f"{source.name}:1: is nested too deeply") from None
     source.check()
     return source
 
@@ -81,8 +87,20 @@ def _syntax(name: str, text: str, error: yaml.MarkedYAMLError) -> str:
     lines = text.splitlines()
     if line <= len(lines) and lines[line - 1].lstrip(" ").startswith("\t"):
         return f"{name}:{line}: is indented with a tab; YAML allows only spaces"
+    conflict = next((number for number, one in enumerate(lines, 1) if one.startswith("<<<<<<< ")), None)
+    if conflict:
+        return f"{name}:{conflict}: has a merge conflict in it; resolve it"
     detail = error.problem or error.context or "cannot be parsed"
-    return f"{name}:{line}: is not YAML: {detail}"
+    hint = next((hint for said, hint in _HINTS.items() if said in detail), "")
+    return f"{name}:{line}: is not YAML: {detail}{hint}"
+
+
+_HINTS = {
+    "mapping values are not allowed": " (is the indentation right? a text with a colon and a space needs quotes)",
+    "could not find expected ':'": " (here or above: is a colon, the space behind it or a closing quote missing?)",
+    "did not find expected ',' or": " (is the bracket closed? a text with one of []{},: in it needs quotes)",
+}
+"""What is behind the parser's words, as a rule."""
 
 
 class _Reader:
@@ -95,6 +113,8 @@ class _Reader:
 
     def value(self, node: yaml.Node, where: Where) -> Any:
         self.source.lines.setdefault(where, node.start_mark.line + 1)
+        if len(self.source.lines) > _MOST:
+            raise InputError(f"{self.source.name}:{node.start_mark.line + 1}: has too many aliases (*); write them out")
         if any(node is other for other in self.inside):
             self.source.problem(where, "contains itself; write it out")
             return None
@@ -143,8 +163,12 @@ class _Reader:
         try:
             return self.construct.construct_object(node, deep=True)
         except (yaml.YAMLError, ValueError):
-            line = node.start_mark.line + 1
-            self.source.problems.append((line, f"{node.value!r} is not a value of YAML's plain types"))
+            text = f"the YAML tag {node.tag} is not supported; remove it"
+            if node.tag == "tag:yaml.org,2002:timestamp":
+                text = f"{node.value} is no date; allowed are days there are, as YYYY-MM-DD"
+            elif node.tag.removeprefix("tag:yaml.org,2002:") in ("bool", "int", "float", "binary"):
+                text = f"{shortened(node.value)} is not a value that YAML knows; for a text write it in quotes"
+            self.source.problems.append((node.start_mark.line + 1, text))
             return None
 
 
@@ -153,4 +177,10 @@ def as_read(text: str, value: object) -> str:
     kinds = {bool: "true or false", int: "a number", float: "a number", type(None): "nothing"}
     kind = kinds.get(type(value), f"a {type(value).__name__}")
     became = f" ({value})" if isinstance(value, float) and str(value) != text else ""
+    text = shortened(text)
     return f'{text} is read as {kind}{became}; write it in quotes: "{text}"'
+
+
+def shortened(text: str) -> str:
+    """Return a text as one line of a message can hold it."""
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import difflib
 import errno
 import json
 import os
@@ -77,6 +76,8 @@ def compare(folder: Path, wanted: Mapping[str, File]) -> Changes:
 
 def differences(folder: Path, changes: Changes, wanted: Mapping[str, File]) -> Iterator[str]:
     """Yield a line for each file that is not as it should be, and the differing lines of the stale ones."""
+    import difflib  # only for what differs
+
     for path in changes.missing:
         yield f"missing: {folder.name}/{path}"
     for path in changes.obsolete:

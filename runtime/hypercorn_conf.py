@@ -12,11 +12,11 @@ __package_path__ = __os__.path.join(__os__.path.dirname(__os__.path.abspath(__fi
 if __package_path__ not in __sys__.path:
     __sys__.path.append(__package_path__)
 
-from hypercorn_image import effective as __effective__  # noqa: E402
+from hypercorn_image import effective as __effective__
 
 if __name__ == "__main__":
     __sys__.exit(__effective__.main())
 
 __values__ = __effective__.defaults_or_exit(__os__.environ)
-__all__ = sorted(__values__)  # noqa: PLE0605
+__all__ = sorted(__values__)
 globals().update(__values__)

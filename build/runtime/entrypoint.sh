@@ -1,7 +1,12 @@
 #!/bin/sh
-# The image's entry point: what is an argument of the server goes to it, anything else is run.
+# The image's entry point: arguments that begin with a dash are the server's, anything else is a command to run.
 set -eu
-case "${1:-}" in
-    "" | -*) exec /start.sh "$@" ;;
+
+case $0 in
+    */*) root=${0%/*} ;;
+    *) root=. ;;
 esac
-exec "$@"
+case ${1-} in
+    "" | -*) exec "$root/start.sh" "$@" ;;
+    *) exec "$@" ;;
+esac

@@ -1,6 +1,9 @@
 #!/bin/sh
-# For development: one worker, started again at every change of the code.
+# For development: as /start.sh, with one worker that is started again whenever the code changes.
 set -eu
-root=$(dirname -- "$0")
-[ "$root" = / ] && root=
-exec python "$root/opt/hypercorn/serve.py" --workers 1 "$@"
+
+case $0 in
+    */*) root=${0%/*} ;;
+    *) root=. ;;
+esac
+exec "$root/start.sh" --reloading "$@"

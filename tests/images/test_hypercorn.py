@@ -64,6 +64,10 @@ def test_labels(variant: Variant, image: str, client: DockerClient) -> None:
     assert dropped == {f"{LABELS}.dropped.{one.extra.name}": one.exclusion.reason for one in variant.dropped}
 
 
+def test_all_its_tags_are_one_image(variant: Variant, client: DockerClient) -> None:
+    assert len({client.images.get(reference).id for reference in variant.references}) == 1
+
+
 def test_exposes_its_ports(image: str, client: DockerClient) -> None:
     assert set(client.images.get(image).attrs["Config"]["ExposedPorts"]) == {"80/tcp", "443/tcp", "443/udp"}
 

@@ -1,11 +1,17 @@
-"""`python /opt/hypercorn/serve.py [server arguments]`: what /start.sh becomes."""
+"""`python /opt/hypercorn/serve.py [--reloading] [server arguments]`: what /start.sh and /start-reload.sh become."""
 
 import os
 import sys
 
-sys.path[:] = [entry for entry in sys.path if entry != os.path.dirname(os.path.abspath(__file__))]
-sys.path.append(os.path.dirname(os.path.abspath(__file__)))
+_here = os.path.dirname(os.path.abspath(__file__))
+# Python put this folder first; the application's come first.
+sys.path[:] = [entry for entry in sys.path if entry != _here] + [_here]
 
-from hypercorn_image.launcher import main  # noqa: E402
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--reloading"]:
+        from hypercorn_image import reload
 
-sys.exit(main(sys.argv[1:]))
+        sys.exit(reload.main(sys.argv[2:]))
+    from hypercorn_image import launcher
+
+    sys.exit(launcher.main(sys.argv[1:]))

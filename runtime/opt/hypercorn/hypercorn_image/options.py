@@ -567,6 +567,13 @@ _OTHER = [
         "Path that the health check asks for, any status below 400 is healthy; without it, that the server answers "
         "is enough.",
     ),
+    Option(
+        "STATE_DIRECTORY",
+        parse.PATH,
+        "the first writable of /run, /tmp, /dev/shm",
+        None,
+        "Where the server notes for the health check where it listens.",
+    ),
     Option("HEALTHCHECK_TIMEOUT", parse.number(True, "seconds"), "5", None, "Seconds the health check waits."),
 ]
 

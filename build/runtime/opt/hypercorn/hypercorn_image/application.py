@@ -94,7 +94,7 @@ def kind(application: Any) -> str:
     Hypercorn tells only coroutine functions from others, and so takes an ASGI 2 class for ASGI 3.
     """
     if inspect.isclass(application):
-        return "asgi2" if hasattr(application, "__await__") or _is_async(getattr(application, "__call__")) else "wsgi"
+        return "asgi2" if hasattr(application, "__await__") or _is_async(application.__call__) else "wsgi"
     if _is_async(application) or _is_async(getattr(application, "__call__", None)):
         return "asgi3"
     return "asgi2" if _takes_scope_alone(application) else "wsgi"

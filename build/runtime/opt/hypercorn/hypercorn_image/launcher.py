@@ -1,11 +1,12 @@
 """The launcher: from environment and arguments to a running server; what `/start.sh` ends in."""
 
+import contextlib
 import os
 import signal
 import sys
-from typing import Any, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
-from hypercorn_image import application, effective, logs, worker
+from hypercorn_image import application, effective, logs, state, worker
 from hypercorn_image.errors import StartError, report
 from hypercorn_image.sockets import Listeners
 
@@ -14,14 +15,15 @@ def main(argv: Sequence[str]) -> int:
     """Serve with the server arguments `argv` until stopped; return the exit status."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, frame: os._exit(0))  # nothing is served yet
+    signal.signal(signal.SIGHUP, lambda number, frame: None)
     directory = os.getcwd()
     if directory not in sys.path:
-        sys.path.insert(0, directory)
+        sys.path.insert(0, directory)  # importable whatever PYTHONPATH became
 
     def load() -> effective.Effective:
-        loaded = effective.load(os.environ, argv, application.DIRECTORY)
-        loaded.config.logger_class = logs.chosen(loaded.config, loaded.variables)
-        return loaded
+        found = effective.load(os.environ, argv, application.DIRECTORY)
+        found.config.logger_class = logs.chosen(found.config, found.variables)
+        return found
 
     try:
         return _serve(load)
@@ -29,17 +31,64 @@ def main(argv: Sequence[str]) -> int:
         return report(error)
 
 
-def _serve(load: Any) -> int:
+def _serve(load: Callable[[], effective.Effective]) -> int:
     found = load()
     listeners = Listeners(found.config)
     listeners.open()
     try:
-        if found.config.workers == 0:
-            one = worker.Worker(found.config, found.variables, None)
-            listeners.adopt(one.config, listeners.open_quic())
-            return worker.run(one)
-        from hypercorn_image.supervisor import Supervisor
+        with _pid_file(found.config.pid_path), _state_file(found.variables) as note:
+            if found.config.workers == 0:
+                return _serve_alone(found, listeners, note)
+            from hypercorn_image.supervisor import Supervisor
 
-        return Supervisor(found, listeners, load).run()
+            supervisor = Supervisor(found, listeners, load, lambda: note(supervisor.listeners))
+            if found.variables.get("PRELOAD_APP"):
+                supervisor.loaded = worker.Loaded(*application.load(found.application))
+            return supervisor.run()
     finally:
         listeners.close()
+
+
+def _serve_alone(found: effective.Effective, listeners: Listeners, note: Callable[[Listeners], None]) -> int:
+    one = worker.Worker(found.config, found.variables, None, listeners, listeners.open_quic())
+
+    def started() -> None:
+        note(listeners)
+        logger = found.config.log.error_logger
+        if logger is not None:
+            message = "Serving %s at %s, in this process (%s)"
+            logger.info(message, found.application, listeners.describe(), one.worker_class)
+
+    one.on_started = started
+    return worker.run(one)
+
+
+@contextlib.contextmanager
+def _pid_file(path: Any) -> Any:
+    if path is None:
+        yield
+        return
+    try:
+        with open(path, "w", encoding="ascii") as file:
+            file.write(str(os.getpid()))
+    except OSError as error:
+        raise StartError([f"PID_PATH={path!r} cannot be written: {error.strerror}"]) from None
+    owner = os.getpid()
+    try:
+        yield
+    finally:
+        if os.getpid() == owner:
+            with contextlib.suppress(OSError):
+                os.remove(path)
+
+
+@contextlib.contextmanager
+def _state_file(variables: Mapping[str, Any]) -> Any:
+    """Give a function that notes for the health check where the server listens; the note goes with the server."""
+    owner = os.getpid()
+    try:
+        state.remove()
+        yield lambda current: state.write(current.targets(), variables)
+    finally:
+        if os.getpid() == owner:
+            state.remove()

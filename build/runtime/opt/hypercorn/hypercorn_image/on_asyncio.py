@@ -9,17 +9,16 @@ import asyncio
 import contextlib
 import signal
 import time
-from typing import Any, List, Set
+from typing import Any, List, Optional, Set
 
 import hypercorn.asyncio
-import hypercorn.asyncio.run  # noqa: F401  (imported before the fork, with all that it imports)
-import hypercorn.protocol.h11
+import hypercorn.protocol.h2
+
 from hypercorn_image import channel
 from hypercorn_image.gate import Gate
 from hypercorn_image.lifespan import Lifespan
-from hypercorn_image.worker import LIFESPAN_GRACE, SETTLE, Worker
-
-_STUCK = 0.5  # seconds without anything left to send after which a closing connection is dropped
+from hypercorn_image.quic import Quic
+from hypercorn_image.worker import LIFESPAN_GRACE, LINGER, SETTLE, Worker
 
 
 class _Server:
@@ -54,7 +53,7 @@ class _Connection(asyncio.Protocol):
         self._transports.add(transport)
         self._inner.connection_made(transport)
 
-    def connection_lost(self, exc: Any) -> None:
+    def connection_lost(self, exc: Optional[Exception]) -> None:
         self._transports.discard(self._transport)
         self._inner.connection_lost(exc)
 
@@ -103,7 +102,7 @@ def run(worker: Worker) -> None:
     try:
         loop.run_until_complete(_Serving(worker, loop).run())
     finally:
-        _close(loop, worker)
+        _close(loop)
 
 
 def _exception_handler(loop: Any, context: Any) -> None:
@@ -113,32 +112,37 @@ def _exception_handler(loop: Any, context: Any) -> None:
         loop.default_exception_handler(context)
 
 
-def _close(loop: Any, worker: Worker) -> None:
+def _close(loop: Any) -> None:
     tasks = [task for task in asyncio.all_tasks(loop) if not task.done()]
     for task in tasks:
         task.cancel()
     with contextlib.suppress(Exception):
-        loop.run_until_complete(
-            asyncio.wait(tasks, timeout=worker.left() + LIFESPAN_GRACE) if tasks else asyncio.sleep(0)
-        )
+        if tasks:
+            loop.run_until_complete(asyncio.wait(tasks, timeout=LIFESPAN_GRACE))
         loop.run_until_complete(loop.shutdown_asyncgens())
     with contextlib.suppress(Exception):
         loop.close()
 
 
 class _Serving:
+    """One worker's life on the loop: lifespan, serving, stopping."""
+
     def __init__(self, worker: Worker, loop: Any) -> None:
         self.worker, self.loop = worker, loop
         self.stopping = asyncio.Event()
+        self.settled_at: Optional[float] = None
+        self.done_since: Optional[float] = None
         self.lifespan = Lifespan(worker.asgi, asyncio.Event)
-        self.gate = Gate(worker.asgi, self.lifespan.state, asyncio.Event)
-        self.gate.limit, self.gate.on_limit = worker.max_requests, self._recycle
+        self.gate = Gate(worker.asgi, self.lifespan.state)
+        self.gate.limit = worker.max_requests
+        self.gate.on_limit = lambda: worker.say(channel.RECYCLE, requests=self.gate.total)
+        self.quic: Optional[List[Quic]] = None
 
     async def run(self) -> None:
         self._listen()
         lifespan_task = self.loop.create_task(self.lifespan.run())
-        await self._start_lifespan()
         try:
+            await self._start_lifespan()
             await self._serve()
         finally:
             await self._stop_lifespan()
@@ -148,22 +152,20 @@ class _Serving:
         """Hear of a stop: from the parent, or by a signal where there is no parent."""
         if self.worker.from_parent is not None:
             self.loop.add_reader(self.worker.from_parent.descriptor, self._from_parent)
+            self.loop.add_signal_handler(signal.SIGTERM, self.worker.say, channel.RECYCLE)
         else:
             for number in (signal.SIGTERM, signal.SIGINT):
                 self.loop.add_signal_handler(number, self._stop)
 
     def _from_parent(self) -> None:
+        assert self.worker.from_parent is not None
         if self.worker.asked():
-            self.loop.remove_reader(self.worker.from_parent.descriptor)  # type: ignore[union-attr]
+            self.loop.remove_reader(self.worker.from_parent.descriptor)
             self.stopping.set()
 
     def _stop(self) -> None:
         self.worker.begin_stop()
         self.stopping.set()
-
-    def _recycle(self) -> None:
-        if self.worker.to_parent is not None:
-            self.worker.say(channel.RECYCLE, requests=self.gate.total)
 
     async def _start_lifespan(self) -> None:
         stopped = self.loop.create_task(self.stopping.wait())
@@ -180,38 +182,75 @@ class _Serving:
         serving = self.loop.create_task(
             hypercorn.asyncio.serve(self.gate, self.worker.config, shutdown_trigger=self._trigger, mode="asgi")
         )
+        stopped = self.loop.create_task(self.stopping.wait())
+        await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        abandoned = False
         while not serving.done():
-            # Without a stop this waits for ever; with one it looks after the connections that are closing.
-            await asyncio.wait({serving}, timeout=0.05 if self.stopping.is_set() else None)
-            if self.stopping.is_set():
-                self._drop_stuck()
-                if self.worker.left() == 0 and self._overdue():
-                    serving.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait({serving}, timeout=0.05)
+            if not serving.done() and self.settled_at is not None and await self._is_over():
+                abandoned = True
+                serving.cancel()
+        if not abandoned:
             serving.result()
 
     async def _trigger(self) -> None:
+        """Run by Hypercorn as soon as it serves; its end is what makes Hypercorn stop."""
         self.worker.started()
         await self.stopping.wait()
+        await self.worker.drain(asyncio.sleep)
+        await self._stop_accepting()
+        await self.gate.leave()
+        await asyncio.sleep(min(SETTLE, self.worker.left()))
+        self.worker.config.graceful_timeout = self.worker.left()
+        self.settled_at = time.monotonic()
+
+    async def _stop_accepting(self) -> None:
+        # First no more events, then the connections that were accepted already get their transports, then the close:
+        # Python drops a connection whose server was closed between its accept and its transport (Server._attach).
+        for server in self.loop.servers:
+            for sock in server.sockets:
+                with contextlib.suppress(Exception):  # uvloop keeps its own watchers and has no such gap
+                    self.loop.remove_reader(sock.fileno())
+        await asyncio.sleep(0.01)
         for server in self.loop.servers:
             server.close()
-        config = self.worker.config
-        config.keep_alive_max_requests = 0  # from now on answers say "connection: close"
-        await self.gate.close_websockets()
-        await asyncio.sleep(min(SETTLE, self.worker.left()))
-        await self.gate.close_websockets()  # those that were accepted meanwhile
-        config.graceful_timeout = self.worker.left()
 
-    def _overdue(self) -> bool:
-        assert self.worker.stop_at is not None
-        return time.monotonic() > self.worker.stop_at + 0.2
+    async def _is_over(self) -> bool:
+        """Tell whether waiting for Hypercorn any longer is of no use, and help it on."""
+        assert self.settled_at is not None
+        if self.worker.left() == 0:
+            return time.monotonic() > self.settled_at + 0.2
+        if time.monotonic() > self.settled_at + LINGER:
+            silent = self.gate.silent_clients()
+            for transport in list(self.loop.transports):
+                if transport.get_extra_info("peername") in silent:
+                    transport.abort()
+        quic_closed = await self._close_quic()
+        sending = any(transport.get_write_buffer_size() > 0 for transport in self.loop.transports)
+        if self.gate.in_progress or sending or not quic_closed:
+            self.done_since = None
+            return False
+        if self.done_since is None:
+            self.done_since = time.monotonic()
+        # What is left are peers that do not answer a TLS close_notify or a QUIC close.
+        return time.monotonic() > self.done_since + LINGER
 
-    def _drop_stuck(self) -> None:
-        pass
+    async def _close_quic(self) -> bool:
+        if self.quic is None:
+            self.quic = [Quic(server) for _, server in self.loop.datagrams if hasattr(server, "protocol_queue")]
+        closed = [await quic.close_finished() for quic in self.quic]
+        if all(quic.gone for quic in self.quic):
+            for transport, server in self.loop.datagrams:
+                if hasattr(server, "protocol_queue") and not transport.is_closing():
+                    server.datagram_received(b"", ("", 0))  # wakes its loop, which then ends
+                    transport.close()
+            self.worker.quic_is_closed()
+        return all(closed)
 
     async def _stop_lifespan(self) -> None:
         self.lifespan.stop()
-        limit = min(self.worker.config.shutdown_timeout, self.worker.left() + LIFESPAN_GRACE)
         finished = self.loop.create_task(self.lifespan.finished.wait())
-        await asyncio.wait({finished}, timeout=limit)
+        await asyncio.wait({finished}, timeout=self.worker.lifespan_limit())
+        finished.cancel()
         self.worker.check_shutdown(self.lifespan)

@@ -8,10 +8,14 @@ import contextlib
 import os
 import socket
 import stat
-from typing import Any, Dict, List, Optional, Tuple
+import time
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
+from hypercorn_image import draining, state
 from hypercorn_image.errors import StartError
 from hypercorn_image.parse import split_bind
+
+_SO_ATTACH_REUSEPORT_CBPF = 51
 
 
 class Listeners:
@@ -30,7 +34,10 @@ class Listeners:
         if config.user is not None and config.group is not None:
             self.unix_owner = (config.user, config.group)
         self.umask: Optional[int] = config.umask
+        self.workers = max(1, config.workers)
         self.shared: Dict[str, socket.socket] = {}
+        self._quic_actual: Dict[str, str] = {}
+        self._owner = os.getpid()
 
     def open(self, inherited: Optional[Dict[str, socket.socket]] = None) -> None:
         """Open and listen on every TCP and unix bind; those in `inherited` are open already and are taken over."""
@@ -58,7 +65,7 @@ class Listeners:
                 return socket.socket(fileno=os.dup(int(bind[5:])))
             return _open_inet(bind, socket.SOCK_STREAM)
         except (OSError, ValueError) as error:
-            raise StartError([f"cannot listen on {bind}: {getattr(error, 'strerror', None) or error}"]) from None
+            raise StartError([f"cannot listen on {bind}: {_reason(error)}"]) from None
 
     def _open_unix(self, path: str) -> socket.socket:
         with contextlib.suppress(FileNotFoundError):
@@ -83,28 +90,44 @@ class Listeners:
         opened: Dict[str, socket.socket] = {}
         for bind in self.quic_binds:
             try:
-                opened[bind] = _open_inet(self._quic_address(bind), socket.SOCK_DGRAM)
+                opened[bind] = _open_inet(self._quic_actual.get(bind, bind), socket.SOCK_DGRAM)
+                host, port = opened[bind].getsockname()[:2]
+                self._quic_actual[bind] = (
+                    f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+                )  # where it asked for port 0
+                with contextlib.suppress(OSError):
+                    draining.attach_program(opened[bind], _SO_ATTACH_REUSEPORT_CBPF, _steering(self.workers))
             except (OSError, ValueError) as error:
-                raise StartError(
-                    [f"cannot listen on {bind} (UDP): {getattr(error, 'strerror', None) or error}"]
-                ) from None
+                for sock in opened.values():
+                    sock.close()
+                raise StartError([f"cannot listen on {bind} (UDP): {_reason(error)}"]) from None
         return opened
 
-    def _quic_address(self, bind: str) -> str:
-        return bind
+    def adopt(self, config: Any, quic: Dict[str, socket.socket], copy: bool = False) -> None:
+        """Make `config` serve these sockets, as `fd://` binds; without `copy` they are then no longer these objects'."""
 
-    def adopt(self, config: Any, quic: Dict[str, socket.socket]) -> None:
-        """Make `config` serve these sockets, in a worker: each bind becomes the `fd://` of a copy."""
-        config.bind = [_fd(self.shared[bind]) for bind in self.secure_binds or self.insecure_binds]
-        config.insecure_bind = [_fd(self.shared[bind]) for bind in self.insecure_binds] if self.secure_binds else []
-        config.quic_bind = [_fd(sock) for sock in quic.values()]
+        def descriptor(sock: socket.socket) -> str:
+            return f"fd://{os.dup(sock.fileno()) if copy else sock.detach()}"
+
+        given = {bind: descriptor(sock) for bind, sock in self.shared.items()}
+        config.bind = [given[bind] for bind in self.secure_binds or self.insecure_binds]
+        config.insecure_bind = [given[bind] for bind in self.insecure_binds] if self.secure_binds else []
+        config.quic_bind = [descriptor(sock) for sock in quic.values()]
 
     def describe(self) -> str:
         """Return the addresses for the log, as URLs."""
         shown = [f"https://{self._actual(bind)}" for bind in self.secure_binds]
         shown += [f"http://{self._actual(bind)}" for bind in self.insecure_binds]
-        shown += [f"https://{bind} (QUIC)" for bind in self.quic_binds]
+        shown += [f"https://{self._quic_actual.get(bind, bind)} (HTTP/3)" for bind in self.quic_binds]
         return ", ".join(shown)
+
+    def targets(self) -> List[Tuple[bool, str, int]]:
+        """Return where to knock to see whether this serves: is it TLS, host or path of a unix socket, port (0)."""
+        found = []
+        for bind, sock in self.shared.items():
+            tls, name = bind in self.secure_binds, sock.getsockname()
+            found.append((tls, name, 0) if sock.family == socket.AF_UNIX else (tls, state.local(name[0]), name[1]))
+        return found
 
     def _actual(self, bind: str) -> str:
         sock = self.shared.get(bind)
@@ -113,18 +136,71 @@ class Listeners:
         host, port = sock.getsockname()[:2]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
-    def close(self) -> None:
-        """Close every shared socket and remove the files of unix sockets."""
-        for bind, sock in self.shared.items():
+    def refuse_new(self) -> List[socket.socket]:
+        """Keep new connections out, and return the sockets whose queues are now to empty."""
+        self._unlink()
+        sockets = list(self.shared.values())
+        draining.refuse_new(sockets)
+        return sockets
+
+    def same_quic(self, others: "Listeners") -> None:
+        """Use the ports that `others` were given where they asked for any."""
+        self._quic_actual = {bind: at for bind, at in others._quic_actual.items() if bind in self.quic_binds}
+
+    def drain(self) -> None:
+        """Keep new connections out and wait, a second at most, until the workers have accepted those in the queues."""
+        sockets = self.refuse_new()
+        limit = time.monotonic() + draining.LIMIT
+        while draining.waiting(sockets) and time.monotonic() < limit:
+            time.sleep(0.002)
+
+    def close(self, but: Iterable[socket.socket] = ()) -> None:
+        """Close every shared socket that is not one of `but`; the process that opened unix sockets removes their files."""
+        kept = list(but)
+        self.shared = {bind: sock for bind, sock in self.shared.items() if sock not in kept}
+        self._unlink()
+        for sock in self.shared.values():
             sock.close()
+        self.shared = {}
+
+    def _unlink(self) -> None:
+        if os.getpid() != self._owner:
+            return
+        for bind in self.shared:
             if bind.startswith("unix:"):
                 with contextlib.suppress(OSError):
                     os.remove(bind[5:])
-        self.shared = {}
 
 
-def _fd(sock: socket.socket) -> str:
-    return f"fd://{os.dup(sock.fileno())}"
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _steering(workers: int) -> Sequence[Tuple[int, int, int, int]]:
+    """Return the program that chooses one of `workers` UDP sockets by the client's address and port, IPv4 or IPv6.
+
+    Without it the kernel's choice depends on how many sockets there are, and a worker's replacement would send the
+    packets of every connection to another worker. With it, a new worker's socket gets nothing until it takes the place of
+    the one that closes.
+    """
+    net = 0xFFF00000  # SKF_NET_OFF: offsets are from the IP header
+    return (
+        (0x30, 0, 0, net),
+        (0x74, 0, 0, 4),
+        (0x15, 0, 4, 4),  # version 4? else jump
+        (0x20, 0, 0, (net + 12)),
+        (0x07, 0, 0, 0),
+        (0x28, 0, 0, (net + 20)),
+        (0x05, 0, 0, 3),
+        (0x20, 0, 0, (net + 20)),
+        (0x07, 0, 0, 0),
+        (0x28, 0, 0, (net + 40)),
+        (0x0C, 0, 0, 0),
+        (0x24, 0, 0, 0x9E3779B1),
+        (0x74, 0, 0, 16),
+        (0x94, 0, 0, workers),
+        (0x16, 0, 0, 0),
+    )
 
 
 def _open_inet(bind: str, kind: int) -> socket.socket:

@@ -7,19 +7,20 @@ Runs in a forked child, or in the only process with WEB_CONCURRENCY=0. What is p
 import contextlib
 import os
 import random
-import signal
 import sys
 import threading
 import time
 import traceback
-from typing import Any, Callable, Mapping, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional
 
-from hypercorn_image import application, channel, logs
+from hypercorn_image import application, channel, draining, logs
 from hypercorn_image.errors import StartError
+from hypercorn_image.sockets import Listeners
 
 # How long connections go on being served after the stop is announced and before idle ones are closed: what the kernel
 # has accepted or a client has just sent is read and answered, and answers say `connection: close`.
 SETTLE = 0.1
+LINGER = 0.5  # how long a peer may take to agree to the end of a connection on which nothing is left to say
 LIFESPAN_GRACE = 0.5  # what the lifespan's shutdown gets when requests have used up the graceful timeout
 
 
@@ -33,8 +34,16 @@ class Loaded(NamedTuple):
 class Worker:
     """What both kinds of event loop need to know: configuration, application, and the way to the parent."""
 
-    def __init__(self, config: Any, variables: Mapping[str, Any], loaded: Optional[Loaded]) -> None:
+    def __init__(
+        self,
+        config: Any,
+        variables: Mapping[str, Any],
+        loaded: Optional[Loaded],
+        listeners: Listeners,
+        quic: Dict[str, Any],
+    ) -> None:
         self.config = config
+        self.listeners, self.quic_sockets = listeners, quic
         self.variables = variables
         self.loaded = loaded
         self.to_parent: Optional[channel.Sender] = None
@@ -42,6 +51,10 @@ class Worker:
         self.stop_at: Optional[float] = None  # when requests in progress are cut, on the monotonic clock
         self.graceful_timeout = float(config.graceful_timeout)
         self.worker_class = config.worker_class
+        self.listening: List[int] = []  # descriptors
+        self.has_quic = bool(quic)
+        self.on_started: Callable[[], None] = lambda: None
+        self._quic_said = False
 
     def prepare(self) -> None:
         """Set what `serve` would warn of or is ours to do, and import the application; raises StartError."""
@@ -51,6 +64,8 @@ class Worker:
         # Hypercorn's own would stop this worker before another one is there.
         self.config.max_requests = None
         self.config.workers = 1
+        self.listeners.adopt(self.config, self.quic_sockets, copy=self.to_parent is None)
+        self.listening = [int(bind[5:]) for bind in self.config.bind + self.config.insecure_bind]
         self.debug, self.config.debug = self.config.debug, False
         if self.loaded is None:
             self.loaded = Loaded(*application.load(self.config.application_path))
@@ -85,8 +100,27 @@ class Worker:
 
     def started(self) -> None:
         """Say that the worker accepts connections."""
-        self.log = self.config.log
         self.say(channel.READY)
+        self.on_started()
+
+    async def drain(self, sleep: Callable[[float], Any]) -> None:
+        """Without a parent: keep new connections out and accept those that the kernel has accepted."""
+        if self.to_parent is None:
+            sockets = self.listeners.refuse_new()
+            limit = time.monotonic() + min(draining.LIMIT, self.left())
+            while draining.waiting(sockets) and time.monotonic() < limit:
+                await sleep(0.005)
+            self.listeners.close()
+
+    def quic_is_closed(self) -> None:
+        """Tell the parent that this worker reads its UDP sockets no more, once."""
+        if self.has_quic and not self._quic_said:
+            self._quic_said = True
+            self.say(channel.QUIC_CLOSED)
+
+    def lifespan_limit(self) -> float:
+        """Return how many seconds the lifespan's shutdown may take."""
+        return float(min(self.config.shutdown_timeout, self.left() + LIFESPAN_GRACE))
 
     def check_lifespan(self, lifespan: Any, stopping: bool) -> None:
         """Raise StartError when the application's lifespan has failed, or was too slow, to start."""
@@ -175,10 +209,3 @@ def as_start_error(error: BaseException) -> StartError:
         return StartError([f"the worker cannot serve{where}: {error.strerror or error}"])
     details = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     return StartError([f"the worker cannot serve: {type(error).__name__}: {error}"], details)
-
-
-def default_signals() -> None:
-    """Give a forked child the signals' default actions again."""
-    signal.set_wakeup_fd(-1)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_DFL)

@@ -1,0 +1,109 @@
+"""The image's health check: exit status 0 when the server answers, 1 and one line when it does not.
+
+Run for ever, every few seconds, in every container: so it imports next to nothing (`python -IS`), and TLS only where the
+server speaks nothing else. Without HEALTHCHECK_PATH it says something that is no request; a worker answers that itself
+(status 400), and neither the application nor the access log hears of it.
+"""
+
+import _socket
+import os
+import sys
+
+_PATHS = ("/run", "/tmp", "/dev/shm")
+_NO_REQUEST = b"HEALTH\r\n\r\n"
+
+
+def _noted():
+    """Return the lines of the server's note (see hypercorn_image/state.py), or none."""
+    for directory in (os.environ.get("STATE_DIRECTORY"),) if os.environ.get("STATE_DIRECTORY") else _PATHS:
+        try:
+            with open(f"{directory}/hypercorn-image-{os.getuid()}", encoding="utf-8") as file:
+                if os.fstat(file.fileno()).st_uid == os.getuid():
+                    return file.read().splitlines()
+        except (OSError, ValueError):
+            pass
+    return []
+
+
+def _guessed():
+    """Return the same lines, as far as the environment tells: where no directory can be written there is no note."""
+    sys.path.append(os.path.dirname(os.path.abspath(__file__)))
+    from hypercorn_image import state
+
+    return state.guess(os.environ)
+
+
+def _connect(kind, address, port, timeout):
+    family = _socket.AF_UNIX if kind.startswith("unix") else _socket.AF_INET6 if ":" in address else _socket.AF_INET
+    sock = _socket.socket(family, _socket.SOCK_STREAM)
+    sock.settimeout(timeout)
+    sock.connect(address if family == _socket.AF_UNIX else (address, int(port)))
+    return sock
+
+
+def _ask(kind, address, port, path, timeout):
+    """Return the first bytes that the server answers."""
+    sock = _connect(kind, address, port, timeout)
+    request = _NO_REQUEST
+    if path:
+        request = (
+            f"GET {path} HTTP/1.1\r\nhost: localhost\r\nuser-agent: healthcheck\r\nconnection: close\r\n\r\n".encode()
+        )
+    if not kind.endswith("tls"):
+        sock.send(request)
+        return _first_line(sock)
+    import socket
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        with context.wrap_socket(socket.socket(fileno=sock.detach())) as secure:
+            secure.settimeout(timeout)
+            secure.send(request)
+            return _first_line(secure)
+    except ssl.SSLError as error:
+        if not path and "ALERT" in (error.reason or ""):
+            return b"TLS alert"  # it wants a certificate of us: it is alive
+        raise
+
+
+def _first_line(sock):
+    data = b""
+    while b"\r\n" not in data:
+        more = sock.recv(1024)
+        if not more:
+            break
+        data += more
+    return data.partition(b"\r\n")[0]
+
+
+def main():
+    """Check and return the exit status."""
+    fields = [line.split("\t") for line in _noted() or _guessed()]
+    settings = {field[0]: field[1] for field in fields if len(field) == 2}
+    # Plain binds first: they cost less, and ask for no certificate.
+    targets = sorted((field for field in fields if len(field) == 3), key=lambda field: field[0].endswith("tls"))
+    if not targets:
+        return "the server is not up: it has not noted where it listens"
+    path, (kind, address, port) = settings.get("path", ""), targets[0]
+    where = address + (":" + port if port != "0" else "")
+    try:
+        answer = _ask(kind, address, port, path, float(settings.get("timeout", "5")))
+    except OSError as error:
+        return f"no answer from {where}: {error}"
+    if not answer:
+        return f"no answer from {where}: the connection was closed"
+    if path:
+        status = answer.split(b" ")[1:2]
+        if not status or not b"200" <= status[0] < b"400":
+            return f"{where}{path} answered {answer.decode('latin-1')!r}: a status from 200 to 399 is healthy"
+    return ""
+
+
+if __name__ == "__main__":
+    message = main()
+    if message:
+        print("unhealthy: " + message)
+    sys.exit(1 if message else 0)

@@ -1,0 +1,202 @@
+"""For development: one asyncio worker, started again whenever a Python file below the working directory changes.
+
+What /start-reload.sh becomes. Unlike Hypercorn's reloader it imports nothing of the application in the process that
+watches, so that an error while editing ends a worker and not the container; the next save starts another one. Reads no
+configuration file.
+"""
+
+import os
+import select
+import signal
+import sys
+import time
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+from hypercorn_image import application, arguments, channel, logs, options, settings, worker
+from hypercorn_image.children import Child, how_ended
+from hypercorn_image.errors import StartError, report
+from hypercorn_image.sockets import Listeners
+
+INTERVAL = 0.25  # seconds between two looks at the files
+STOP_SECONDS = 2.0  # what requests in progress get when the code has changed
+_SKIPPED = {"__pycache__", "node_modules", "site-packages"}
+_USED = (
+    "MODULE_NAME",
+    "VARIABLE_NAME",
+    "APP_MODULE",
+    "HOST",
+    "TCP_PORT",
+    "PORT",
+    "LOG_LEVEL",
+    "LOG_FORMAT",
+    "ROOT_PATH",
+    "HEALTHCHECK_PATH",
+    "ACCESS_LOG_SKIP",
+)
+
+Stamp = Tuple[int, int]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Serve and reload until stopped; return the exit status."""
+    directory = os.getcwd()
+    if directory not in sys.path:
+        sys.path.insert(0, directory)
+    try:
+        config, variables = configure(os.environ, argv)
+        listeners = Listeners(config)
+        listeners.open()
+    except StartError as error:
+        return report(error)
+    try:
+        return Reloader(config, variables, listeners, directory).run()
+    finally:
+        listeners.close()
+
+
+def configure(environ: Any, argv: Sequence[str]) -> Tuple[Any, Dict[str, Any]]:
+    """Return the configuration and the typed variables; raises StartError with all problems."""
+    from hypercorn.config import Config
+
+    variables, problems = options.read_environment({name: environ[name] for name in _USED if name in environ})
+    given, found = arguments.read(argv)
+    variables.update(given)
+    problems += found
+    path, found = application.locate(variables, application.DIRECTORY)
+    problems += found
+    if problems:
+        raise StartError(problems)
+    config = Config.from_mapping(
+        accesslog="-",
+        errorlog="-",
+        workers=1,
+        worker_class="asyncio",
+        graceful_timeout=STOP_SECONDS,
+        loglevel=variables.get("LOG_LEVEL", "info"),
+        root_path=variables.get("ROOT_PATH", ""),
+        application_path=path,
+        bind=[settings.address(variables.get("HOST", "0.0.0.0"), variables.get("TCP_PORT", variables.get("PORT", 80)))],
+    )
+    for variable, value in given.items():
+        option = options.BY_VARIABLE[variable].option
+        if option is not None and option not in ("workers", "worker_class"):
+            setattr(config, option, value)
+    config.logger_class = logs.chosen(config, variables)
+    return config, variables
+
+
+def snapshot(directory: str) -> Dict[str, Stamp]:
+    """Return modification time and size of every Python file below `directory`."""
+    found: Dict[str, Stamp] = {}
+    for parent, directories, files in os.walk(directory):
+        directories[:] = [
+            name
+            for name in directories
+            if name not in _SKIPPED
+            and not name.startswith(".")
+            and not os.path.exists(os.path.join(parent, name, "pyvenv.cfg"))
+        ]
+        for name in files:
+            if name.endswith(".py"):
+                path = os.path.join(parent, name)
+                try:
+                    status = os.stat(path)
+                except OSError:
+                    continue  # an editor's temporary file
+                found[path] = (status.st_mtime_ns, status.st_size)
+    return found
+
+
+class Reloader:
+    """Watches the files and keeps one worker."""
+
+    def __init__(self, config: Any, variables: Dict[str, Any], listeners: Listeners, directory: str) -> None:
+        self.config, self.variables, self.listeners, self.directory = config, variables, listeners, directory
+        self.child: Optional[Child] = None
+        self.stopping = False
+
+    def run(self) -> int:
+        """Run until SIGTERM or SIGINT; return the exit status, 0."""
+        wake, write = os.pipe()
+        for descriptor in (wake, write):
+            os.set_blocking(descriptor, False)
+        signal.set_wakeup_fd(write)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda number, frame: setattr(self, "stopping", True))
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        worker.runner("asyncio")
+        seen = snapshot(self.directory)
+        self._start()
+        while not self.stopping:
+            select.select([wake] + ([self.child.receiver.descriptor] if self.child else []), [], [], INTERVAL)
+            self._drain(wake)
+            self._look_after()
+            now = snapshot(self.directory)
+            if now != seen:
+                self._say("info", "Changed: %s: reloading", ", ".join(_changed(seen, now, self.directory)))
+                seen = now
+                self._end()
+                self._start()
+        self._end()
+        return 0
+
+    def _drain(self, wake: int) -> None:
+        try:
+            os.read(wake, 4096)
+        except BlockingIOError:
+            pass
+
+    def _say(self, level: str, message: str, *args: Any) -> None:
+        getattr(self.config.log.error_logger, level)(message, *args)
+
+    def _start(self) -> None:
+        def be_worker(child: Child) -> int:
+            serving = worker.Worker(self.config, self.variables, None, self.listeners, {})
+            serving.to_parent, serving.from_parent = child.sender, child.receiver
+            return worker.run(serving)
+
+        self.child = Child.fork(0, {}, be_worker)
+
+    def _look_after(self) -> None:
+        """Hear what the worker says, and note its end: an error is shown, and the next save tries again."""
+        child = self.child
+        if child is None:
+            return
+        for message in child.receiver.receive():
+            if message["what"] == channel.READY:
+                child.ready = True
+                self._say(
+                    "info",
+                    "Serving %s at %s, reloading on changes below %s",
+                    self.config.application_path,
+                    self.listeners.describe(),
+                    self.directory,
+                )
+            elif message["what"] == channel.FAILED:
+                report(StartError(message["lines"], message["details"]))
+        if child.receiver.ended:
+            _, status = os.waitpid(child.pid, 0)
+            child.close()
+            self.child = None
+            self._say("error", "The worker has ended (%s): waiting for a change", how_ended(status))
+
+    def _end(self) -> None:
+        """Stop the worker, gracefully and then not."""
+        child = self.child
+        if child is None:
+            return
+        child.stop(STOP_SECONDS)
+        while True:
+            done, _ = os.waitpid(child.pid, os.WNOHANG)
+            if done:
+                break
+            if child.kill_at is not None and time.monotonic() > child.kill_at:
+                child.kill()
+            time.sleep(0.01)
+        child.close()
+        self.child = None
+
+
+def _changed(before: Dict[str, Stamp], after: Dict[str, Stamp], directory: str) -> List[str]:
+    names = [path for path in sorted(before.keys() | after.keys()) if before.get(path) != after.get(path)]
+    return [os.path.relpath(path, directory) for path in names[:3]] + (["…"] if len(names) > 3 else [])
