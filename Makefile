@@ -36,8 +36,9 @@ check: $(VENV)/ready ## write nothing; list every file of build/ and README.md t
 list: $(VENV)/ready ## list the variants
 	@$(RUN) generate.py --list $(FILTERS)
 
-lock: $(VENV)/ready ## resolve the newest wheels for every Python into locks/ (needs the network)
+lock: $(VENV)/ready ## pin the newest wheels for every Python, and the base images where a registry answers (needs the network)
 	@$(RUN) -m imagematrix.lock $(FILTERS)
+	@$(RUN) -m imagematrix.base_lock $(FILTERS)
 
 build: generate ## build and tag images on the container engine
 	@$(RUN) -m imagematrix.build $(FILTERS)
@@ -51,6 +52,9 @@ smoke: build ## build, then test every image that could be built
 
 plan: $(VENV)/ready ## say what push would do with each variant, and why (REGISTRY=HOST[/NAMESPACE] looks elsewhere)
 	@$(RUN) -m imagematrix.plan $(FILTERS)
+
+push: $(VENV)/ready ## publish what has changed: build, prove, sign, tag (BUILDER=, REGISTRY=, DRY_RUN=1)
+	@$(RUN) -m imagematrix.push $(FILTERS) $(if $(DRY_RUN),--dry-run)
 
 clean: $(VENV)/ready ## remove the images and containers that this repository made from the engine
 	@$(RUN) -m imagematrix.clean $(FILTERS)
