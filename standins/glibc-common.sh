@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # What the stand-ins on Debian share around a /usr/local that holds CPython; sourced after common.sh.
 
-make_debian() { # SUITE ROOT PACKAGE…
-    local options=() path sources="deb [signed-by=$KEYRING] $DEBIAN_ARCHIVE $1 main"
+make_debian() { # SUITE ROOT PACKAGE…, of the machine's own architecture or of ARCHITECTURE
+    local options=(${ARCHITECTURE:+"--architectures=$ARCHITECTURE"}) path sources="deb [signed-by=$KEYRING] $DEBIAN_ARCHIVE $1 main"
     # What debian:slim leaves out: https://github.com/debuerreotype/debuerreotype/blob/master/scripts/.slimify-excludes
     for path in man doc locale info lintian groff linda; do
         options+=(--dpkgopt="path-exclude=/usr/share/$path/*")
