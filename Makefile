@@ -50,11 +50,14 @@ test: $(VENV)/ready ## first the tests that need no engine, then every image
 smoke: build ## build, then test every image that could be built
 	@$(RUN) -m pytest -n $(JOBS) --dist loadgroup tests/images $(FILTERS)
 
-plan: $(VENV)/ready ## say what push would do with each variant, and why (REGISTRY=HOST[/NAMESPACE] looks elsewhere)
-	@$(RUN) -m imagematrix.plan $(FILTERS)
+plan: $(VENV)/ready ## say what push would do with each variant, and why (REGISTRY=HOST[/NAMESPACE], FORMAT=json)
+	@$(RUN) -m imagematrix.plan $(FILTERS) $(if $(FORMAT),--$(FORMAT))
 
 push: $(VENV)/ready ## publish what has changed: build, prove, sign, tag (BUILDER=, REGISTRY=, DRY_RUN=1)
 	@$(RUN) -m imagematrix.push $(FILTERS) $(if $(DRY_RUN),--dry-run)
+
+outdated: $(VENV)/ready ## say what has a newer base or package, and which Python's support ends soon
+	@$(RUN) -m imagematrix.outdated $(FILTERS)
 
 clean: $(VENV)/ready ## remove the images and containers that this repository made from the engine
 	@$(RUN) -m imagematrix.clean $(FILTERS)

@@ -131,14 +131,25 @@ def describe(decision: Decision) -> dict[str, object]:
     }
 
 
+def jobs(decisions: Iterable[Decision], ci_matrix: Mapping[str, list[dict[str, object]]]) -> list[dict[str, object]]:
+    """Return those of CI's jobs that have something to do; what could not be asked about may have."""
+    tags = {one.variant.tag for one in decisions if one.action != "keep"}
+    return [job for job in ci_matrix["include"] if job["tag"] in tags]
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the verb; return the exit status: 1 if the registry could not be asked about every variant."""
-    arguments = parser("Say what publishing would do with each variant, and why. Nothing is changed.").parse_args(argv)
+    options = parser("Say what publishing would do with each variant, and why. Nothing is changed.")
+    options.add_argument("--jobs", action="store_true", help="print the jobs of CI that this takes, as one line of JSON")
+    arguments = options.parse_args(argv)
     matrix = relocated(load(arguments.root), arguments.registry)
     files = render(matrix, arguments.root)
     inputs = {variant: input_digest(variant, files) for variant in matrix.variants}
     registry = Registry(engine.ensure(say).buildx)
     decisions = survey(registry, cli.select(matrix, arguments), inputs)
+    if arguments.jobs:
+        print(json.dumps(jobs(decisions, json.loads(files["ci-matrix.json"].data))))
+        return 0
     report(decisions, as_json=arguments.json)
     return 1 if any(one.action == "unknown" for one in decisions) else 0
 

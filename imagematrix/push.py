@@ -290,6 +290,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _day(text: str) -> datetime.date:
+    """Read a day such as 20261122. Raises ValueError, which argparse turns into its own error."""
     return datetime.datetime.strptime(text, "%Y%m%d").date()
 
 

@@ -126,7 +126,7 @@ class Registry:
                     self.answer(status, {}, b"")
                     return
                 try:
-                    self.answer(*forward(registry.port, self.command, self.path, dict(self.headers.items()), body))
+                    self.answer(*forward(registry.port, self.command, self.path, self.headers.items(), body))
                 except OSError:
                     self.answer(502, {}, b"")
 
@@ -163,15 +163,17 @@ def passing(request: Request) -> int | None:
 
 
 def forward(
-    port: int, method: str, path: str, headers: dict[str, str], body: bytes
+    port: int, method: str, path: str, headers: list[tuple[str, str]], body: bytes
 ) -> tuple[int, dict[str, str], bytes]:
     """Ask the registry itself; the Host header stays, so that what it redirects to comes through the proxy too."""
-    kept = {
-        name: value for name, value in headers.items() if name.lower() not in ("transfer-encoding", "content-length")
-    }
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     try:
-        connection.request(method, path, body=body or None, headers={**kept, "Content-Length": str(len(body))})
+        connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+        for name, value in headers:  # several of one name, such as Accept
+            if name.lower() not in ("transfer-encoding", "content-length"):
+                connection.putheader(name, value)
+        connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body)
         response = connection.getresponse()
         data = response.read()
         names = ("transfer-encoding", "connection")

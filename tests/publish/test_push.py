@@ -124,18 +124,11 @@ def test_a_comment_publishes_nothing(repository: Repository, first: dict[str, st
 def test_a_lost_tag_comes_back_without_a_build(repository: Repository, client: Client, first: dict[str, str]) -> None:
     lost = next(tag for tag in repository.tags() if tag.endswith(f"-{TAG}"))
     where = repository.environment["REGISTRY"]
-    client.tag(f"{where}/hypercorn@{other(client, repository, first)}", [f"{where}/hypercorn:{lost}"])
+    client.tag(f"{where}/hypercorn-fastapi@{first[CHILD]}", [f"{where}/hypercorn:{lost}"])
     assert repository.plan()[PLAIN][0] == "tag"
     done = repository.push(BUILDER="there is none")
     assert [row["status"] for row in done.rows] == ["tagged", "current"]
     assert repository.tags()[lost] == first[PLAIN]
-
-
-def other(client: Client, repository: Repository, first: dict[str, str]) -> str:
-    """Return the digest of another thing in the repository: the platform's manifest."""
-    index = client.inspect(f"{repository.environment['REGISTRY']}/hypercorn@{first[PLAIN]}")
-    assert index
-    return index.platforms["linux/amd64"]
 
 
 def test_a_change_of_the_child_publishes_the_child_alone_and_moves_no_dated_tag(
