@@ -4,7 +4,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help generate check list lock bases build test smoke plan push outdated clean engine-stop
+.PHONY: help generate check list lock bases build test unit smoke plan push outdated clean engine-stop
 
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -43,9 +43,12 @@ lock: $(VENV)/ready ## pin the newest wheels for every Python, and the base imag
 build: generate ## build and tag images on the container engine
 	@$(RUN) -m imagematrix.build $(FILTERS)
 
-test: $(VENV)/ready ## first the tests that need no engine, then every image
-	@$(RUN) -m pytest -n $(JOBS) --ignore tests/images
+test: unit ## first the tests that need no engine, then every image, then publishing to a registry on loopback
 	@$(MAKE) --no-print-directory smoke
+	@$(RUN) -m pytest tests/publish
+
+unit: $(VENV)/ready ## the tests that need no engine
+	@$(RUN) -m pytest -n $(JOBS) --ignore tests/images --ignore tests/publish
 
 smoke: build ## build, then test every image that could be built
 	@$(RUN) -m pytest -n $(JOBS) --dist loadgroup tests/images $(FILTERS)

@@ -164,7 +164,7 @@ def _full(name: Name) -> Artefact | str:
     slim = _slim(name)
     if isinstance(slim, str):
         return slim
-    return Artefact(f"full-{name.python}-{name.suite}", "full.sh", (name.python, name.suite), (slim,), ())
+    return Artefact(f"full-{name.python}-{name.suite}", "full.sh", (name.python, name.suite), (slim,), _DEBIAN_TOOLS)
 
 
 def pyenv_python(python: str) -> Path | None:
@@ -288,7 +288,8 @@ def _stand_ins(client: DockerClient, names: list[str], say: Say) -> dict[str, Ba
     failures = make_all(to_make.values(), say)
     for name, artefact in to_make.items():
         if artefact in failures:
-            found[name] = Unavailable(name, f"its stand-in could not be built: {failures[artefact]}")
+            reason = str(failures[artefact]).partition("\n")[0]
+            found[name] = Unavailable(name, f"its stand-in could not be built: {reason}")
         else:
             found[name] = _import(client, name, artefact, say)
     return found
@@ -316,6 +317,8 @@ def make_all(artefacts: Iterable[Artefact], say: Say) -> dict[Artefact, UserErro
         for needed in artefact.needs:
             made[needed].result()
         host.install_packages(artefact.packages, "building stand-ins for base images", say)
+        if os.geteuid() != 0:
+            raise UserError("building stand-ins for base images needs root, for chroot")
         host.make_artefact(artefact.name, artefact.script, artefact.arguments, say)
 
     failures: dict[Artefact, UserError] = {}
@@ -326,6 +329,7 @@ def make_all(artefacts: Iterable[Artefact], say: Say) -> dict[Artefact, UserErro
             for artefact, future in made.items():
                 error = future.exception()
                 if isinstance(error, UserError):
+                    say(f"error: {error}")  # with the end of the log
                     failures[artefact] = error
                 elif error is not None:
                     raise error

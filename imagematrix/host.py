@@ -197,6 +197,7 @@ def _run_script(command: Sequence[str], work: Path, log: Path, lock: int) -> int
         return process.wait()
     except KeyboardInterrupt:
         end_scripts()
+        process.wait()
         raise
     finally:
         _running.discard(process)

@@ -143,6 +143,11 @@ class Resolver:
         """Name cell, package and platform: which extra it is that has no wheel, or else what uv said."""
         variants = [variant for variant in self.variants if variant.os.libc == target.libc]
         base = sorted({one for variant in variants for image in variant.image.lineage for one in image.packages})
+        tags = ", ".join(dict.fromkeys(variant.tag for variant in variants))
+        try:
+            solve(target, base)
+        except NoWheels as error:
+            return [f"{tags} {target.platform}: {' '.join(str(error).split())}"]
         lines = []
         for extra in {extra.name: extra for variant in variants for extra in variant.extras}.values():
             try:
@@ -155,7 +160,6 @@ class Resolver:
                     f"for the extra {extra.name}; "
                     f"exclude it in {self.matrix.file}, with `until: wheel` and the reason"
                 )
-        tags = ", ".join(dict.fromkeys(variant.tag for variant in variants))
         return lines or [f"{tags} {target.platform}: {' '.join(said.split())}"]
 
     def contents(self, libcs: Sequence[str], pins: Pins) -> str:

@@ -6,6 +6,8 @@ Each stands between `<!-- NAME: generated -->` and `<!-- end of NAME -->`; what 
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from imagematrix import cli
 from imagematrix.errors import InputError
 from imagematrix.loading import load
 from imagematrix.model import OS, Matrix, Python
+from imagematrix.render import RUNTIME
 
 FILE = "README.md"
 
@@ -49,7 +52,16 @@ def _row(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-SECTIONS: dict[str, Callable[[Matrix], str]] = {"images": images}
+def variables() -> str:
+    """Return the reference of the variables, as the runtime's own table has it."""
+    program = cli.ROOT / RUNTIME / "opt/hypercorn/hypercorn_image/reference.py"
+    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True)
+    if done.returncode:
+        raise InputError(f"{program.relative_to(cli.ROOT)}: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+SECTIONS: dict[str, Callable[[Matrix], str]] = {"images": images, "variables": lambda matrix: variables()}
 
 
 def fill(text: str, matrix: Matrix) -> str:

@@ -169,15 +169,20 @@ class MatrixFile(_Entry):
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the JSON schema of matrix.yaml. Null is in it nowhere: a key may be left out, but not left empty."""
+    """Return the JSON schema of matrix.yaml, as strict as `parse`: no null (a key may be left out, but not left
+    empty), and no key that does not match its pattern."""
     from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue  # only generate.py writes it
-    from pydantic_core.core_schema import NullableSchema
+    from pydantic_core.core_schema import DictSchema, NullableSchema
 
-    class WithoutNull(GenerateJsonSchema):
+    class Strict(GenerateJsonSchema):
         def nullable_schema(self, schema: NullableSchema) -> JsonSchemaValue:
             return self.generate_inner(schema["schema"])
 
-    return MatrixFile.model_json_schema(schema_generator=WithoutNull)
+        def dict_schema(self, schema: DictSchema) -> JsonSchemaValue:
+            made = super().dict_schema(schema)
+            return {**made, "additionalProperties": False} if "patternProperties" in made else made
+
+    return MatrixFile.model_json_schema(schema_generator=Strict)
 
 
 def parse(source: Source) -> MatrixFile:

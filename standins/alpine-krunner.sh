@@ -22,10 +22,12 @@ fetch_python() {
     unzip -p ./*.whl ai/backend/krunner/alpine/krunner-env.alpine3.11.x86_64.tar.xz >env.tar.xz
     tar xf env.tar.xz -C "$ROOT/usr/local" --no-same-owner --exclude=licenses --exclude=share
     cd "$ROOT/usr/local"
-    rm -rf "lib/python$PYTHON"/{test,site-packages/*} bin/{jupyter*,ttyd,wheel,easy_install*,pip*}
-    rm -f "$MODULES"/{_ctypes,_ctypes_test,_tkinter,_curses,_curses_panel,readline,_gdbm,_dbm,nis,_uuid}.*.so
+    rm -rf "lib/python$PYTHON/site-packages"/* bin/{jupyter*,ttyd,wheel,easy_install*,pip*}
+    rm -f "$MODULES"/{_ctypes,_ctypes_test,_curses,_curses_panel,readline,_gdbm,_dbm,nis,_uuid}.*.so
     grep -rlI --null /opt/backend.ai bin "lib/python$PYTHON"/{_sysconfigdata*,config-*} |
         xargs -0r sed -i 's#/opt/backend.ai#/usr/local#g'
+    slim_python .
+    find . -type f \( -name '*.so*' -o -name "python$PYTHON" \) -exec strip --strip-unneeded {} +
 }
 
 shared() { # SONAME ARCHIVE-OR-SOURCE…

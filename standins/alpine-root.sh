@@ -41,5 +41,5 @@ install_pip() { # ROOT
     cp "$WORK"/pip/usr/share/python-wheels/pip-*.whl "$1/tmp/"
     chroot "$1" /bin/sh -c '/usr/local/bin/python3 -m pip install -q --no-cache-dir --no-index /tmp/pip-*.whl'
     rm -rf "$1"/tmp/* "$1/root/.cache"
-    find "$1/usr/local" -name __pycache__ -prune -exec rm -rf {} +
+    slim_python "$1/usr/local"
 }

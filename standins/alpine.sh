@@ -24,8 +24,7 @@ compile() { # configured as the official image's Dockerfile does, less link-time
 
 tidy() {
     cd "$ROOT/usr/local"
-    find . -depth \( -type d \( -name test -o -name tests -o -name idle_test -o -name __pycache__ \) \
-        -o -type f \( -name '*.pyc' -o -name 'libpython*.a' \) \) -exec rm -rf {} +
+    slim_python .
     sed -i "s,-[IL]$LIBS/[a-z]*,,g; s,-[IL]$OPENSSL/[a-z]*,,g" \
         "lib/python$PYTHON"/_sysconfigdata*.py "lib/python$PYTHON"/config-*/Makefile lib/pkgconfig/*.pc
     ln -sfn python3 bin/python

@@ -67,6 +67,12 @@ enter_source() {  # SUITE PACKAGE
     cd "$tree"
 }
 
+# Removes what the official images remove: tests, byte code, static libraries; and tkinter, whose libraries are missing.
+slim_python() { # PREFIX
+    find "$1" -depth \( -type d \( -name test -o -name tests -o -name idle_test -o -name __pycache__ \) \
+        -o -type f \( -name '*.pyc' -o -name '*.a' -o -name '_tkinter.*.so' \) \) -exec rm -rf {} +
+}
+
 # Prints the path of the root file system that another script packed.
 packed_root() { # NAME
     echo "$ARTEFACTS/$1/root.tar"

@@ -8,6 +8,10 @@ make_debian() { # SUITE ROOT PACKAGE…, of the machine's own architecture or of
         options+=(--dpkgopt="path-exclude=/usr/share/$path/*")
     done
     options+=(--dpkgopt='path-include=/usr/share/doc/*/copyright' --dpkgopt='path-include=/usr/share/locale/locale.alias')
+    # Debian 12 brings all of perl to merge /usr, unless that has been done; Debian 13 is born merged.
+    if [ "$1" = bookworm ]; then
+        options+=(--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr --include=usr-is-merged)
+    fi
     # mmdebstrap's apt does not read this machine's settings. Where an archive is a dated copy, this one makes it usable.
     options+=(--aptopt="$(apt-config dump Acquire::Check-Valid-Until)")
     if [ "$1" != sid ]; then
@@ -31,8 +35,7 @@ unpack_debian() { # SUITE ROOT
 # Slims /usr/local as the official images do, gives it pip and the names without a number.
 finish_python() { # ROOT X.Y
     local root=$1 name
-    find "$root/usr/local" -depth \( -type d \( -name test -o -name tests -o -name idle_test -o -name __pycache__ \) \
-        -o -type f \( -name '*.pyc' -o -name '*.a' -o -name '_tkinter.*.so' \) \) -exec rm -rf {} +
+    slim_python "$root/usr/local"
     find "$root/usr/local" -type f \( -name '*.so*' -o -name "python$2" \) -exec strip --strip-unneeded {} +
     chown -R 0:0 "$root/usr/local"
     chroot "$root" ldconfig

@@ -8,6 +8,9 @@ from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 from hypercorn_image import lifespan
 
 GOING_AWAY = 1012  # "service restart" in the registry of RFC 6455: the client may come back at once
+BEFORE_END = "hypercorn_image.before_end"  # in an HTTP/2 request's scope: to be awaited before its stream is closed
+ANSWERED = "hypercorn_image.answered"  # in a request's scope: the application has sent its whole answer
+_LAST_FRAME = 0.1  # seconds
 _CLOSE = (b"connection", b"close")
 
 
@@ -22,7 +25,7 @@ class Gate:
     `limit`. After `leave`, answers over HTTP/1.1 say that their connection ends, and WebSockets are closed.
     """
 
-    def __init__(self, application: Any, state: Dict[str, Any]) -> None:
+    def __init__(self, application: Any, state: Dict[str, Any], sleep: Callable[[float], Any]) -> None:
         self.in_progress = 0
         self.total = 0
         self.limit: Optional[int] = None
@@ -30,6 +33,7 @@ class Gate:
         self.leaving = False
         # How a `receive` can be interrupted, where the event loop knows a way: returns it, and what interrupts it.
         self.interruptible: Callable[[Any], Tuple[Any, Callable[[], None]]] = lambda receive: (receive, lambda: None)
+        self._sleep = sleep
         self._application = application
         self._state = state
         self._sockets: Set["_WebSocket"] = set()
@@ -46,23 +50,37 @@ class Gate:
         try:
             if scope["type"] == "websocket":
                 await self._serve_websocket(scope, receive, send)
-            elif scope["http_version"] < "2":
-                await self._application(scope, receive, self._last_on_connection(send))
             else:
-                await self._application(scope, receive, send)
+                await self._application(scope, receive, self._noting(scope, send))
         finally:
             self.in_progress -= 1
 
-    def _last_on_connection(self, send: Any) -> Any:
-        """Return `send` that says `connection: close` when leaving, so that no client sends into a closing connection."""
+    def _noting(self, scope: Dict[str, Any], send: Any) -> Any:
+        """Return `send` that notes the end of the answer in `scope`, and says `connection: close` when leaving.
 
-        async def said(message: Dict[str, Any]) -> None:
-            if self.leaving and message["type"] == "http.response.start":
+        The header is for HTTP/1.1 alone: it keeps a client from sending into a connection that is about to be closed.
+        """
+        closes = scope["http_version"] < "2"
+        if scope["http_version"] == "2":
+            scope[BEFORE_END] = self._before_end
+
+        async def noting(message: Dict[str, Any]) -> None:
+            if message["type"] == "http.response.body":
+                if not message.get("more_body"):
+                    scope[ANSWERED] = True
+            elif self.leaving and closes and message["type"] == "http.response.start":
                 headers = [pair for pair in message.get("headers", ()) if bytes(pair[0]).lower() != b"connection"]
                 message = {**message, "headers": [*headers, _CLOSE]}
             await send(message)
 
-        return said
+        return noting
+
+    async def _before_end(self) -> None:
+        # After termination Hypercorn sends a GOAWAY with the last stream's end, and is then not allowed to send what of it
+        # is still on the way: its sending task waits for the socket, and the answer is left without an end (h2.py,
+        # stream_send of StreamClosed, seen on trio). This lets it finish. Can go when GOAWAY waits for the buffers.
+        if self.leaving:
+            await self._sleep(_LAST_FRAME)
 
     async def _serve_websocket(self, scope: Dict[str, Any], receive: Any, send: Any) -> None:
         connection = _WebSocket(self, scope.get("client"), receive, send)

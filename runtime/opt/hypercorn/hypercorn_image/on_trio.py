@@ -32,7 +32,7 @@ class _Serving:
         self.settled_at: Optional[float] = None
         self.done_since: Optional[float] = None
         self.lifespan = Lifespan(worker.asgi, trio.Event)
-        self.gate = Gate(worker.asgi, self.lifespan.state)
+        self.gate = Gate(worker.asgi, self.lifespan.state, trio.sleep)
         self.gate.limit = worker.max_requests
         self.gate.on_limit = lambda: worker.say(channel.RECYCLE, requests=self.gate.total)
         self.gate.interruptible = _interruptible
@@ -118,7 +118,9 @@ class _Serving:
         """Tell whether waiting for Hypercorn any longer is of no use, and help it on."""
         assert self.settled_at is not None
         if self.worker.left() == 0:
-            return time.monotonic() > self.settled_at + 0.2
+            # Hypercorn's own limit has passed too: it gets a moment to act on it.
+            assert self.worker.stop_at is not None
+            return time.monotonic() > self.worker.stop_at + 0.2
         if time.monotonic() > self.settled_at + LINGER:
             self.gate.silent_clients()
         if self.gate.in_progress or not await self._close_quic():

@@ -9,13 +9,14 @@ import os
 import socket
 import stat
 import time
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from hypercorn_image import draining, state
 from hypercorn_image.errors import StartError
 from hypercorn_image.parse import split_bind
 
 _SO_ATTACH_REUSEPORT_CBPF = 51
+Bind = Tuple[bool, str]  # whether TLS, and the address as configured
 
 
 class Listeners:
@@ -26,8 +27,8 @@ class Listeners:
 
     def __init__(self, config: Any) -> None:
         tls = config.certfile is not None and config.keyfile is not None
-        self.secure_binds: List[str] = list(config.bind) if tls else []
-        self.insecure_binds: List[str] = list(config.insecure_bind) if tls else list(config.bind)
+        wanted = [(tls, bind) for bind in config.bind] + [(False, bind) for bind in config.insecure_bind if tls]
+        self.binds: List[Bind] = list(dict.fromkeys(wanted))
         self.quic_binds: List[str] = list(config.quic_bind) if tls else []
         self.backlog: int = config.backlog
         self.unix_owner: Optional[Tuple[int, int]] = None
@@ -35,26 +36,25 @@ class Listeners:
             self.unix_owner = (config.user, config.group)
         self.umask: Optional[int] = config.umask
         self.workers = max(1, config.workers)
-        self.shared: Dict[str, socket.socket] = {}
+        self.shared: Dict[Bind, socket.socket] = {}
         self._quic_actual: Dict[str, str] = {}
         self._owner = os.getpid()
 
-    def open(self, inherited: Optional[Dict[str, socket.socket]] = None) -> None:
+    def open(self, inherited: Optional[Mapping[Bind, socket.socket]] = None) -> None:
         """Open and listen on every TCP and unix bind; those in `inherited` are open already and are taken over."""
-        opened: List[str] = []
+        opened: List[socket.socket] = []
         try:
-            for bind in self.secure_binds + self.insecure_binds:
-                if bind in self.shared:
-                    continue
-                if inherited and bind in inherited:
-                    self.shared[bind] = inherited[bind]
-                else:
-                    self.shared[bind] = self._open_stream(bind)
-                    opened.append(bind)
-                self.shared[bind].listen(self.backlog)
+            for bind in self.binds:
+                sock = _taken_over(bind, inherited or {})
+                if sock is None:
+                    sock = self._open_stream(bind[1])
+                    opened.append(sock)
+                sock.listen(self.backlog)
+                self.shared[bind] = sock
         except StartError:
-            for bind in opened:
-                self.shared.pop(bind).close()
+            for sock in opened:
+                sock.close()
+            self.shared = {}
             raise
 
     def _open_stream(self, bind: str) -> socket.socket:
@@ -110,31 +110,24 @@ class Listeners:
             return f"fd://{os.dup(sock.fileno()) if copy else sock.detach()}"
 
         given = {bind: descriptor(sock) for bind, sock in self.shared.items()}
-        config.bind = [given[bind] for bind in self.secure_binds or self.insecure_binds]
-        config.insecure_bind = [given[bind] for bind in self.insecure_binds] if self.secure_binds else []
+        secure = [fd for (tls, _), fd in given.items() if tls]
+        plain = [fd for (tls, _), fd in given.items() if not tls]
+        config.bind, config.insecure_bind = (secure, plain) if secure else (plain, [])
         config.quic_bind = [descriptor(sock) for sock in quic.values()]
 
     def describe(self) -> str:
         """Return the addresses for the log, as URLs."""
-        shown = [f"https://{self._actual(bind)}" for bind in self.secure_binds]
-        shown += [f"http://{self._actual(bind)}" for bind in self.insecure_binds]
+        shown = [f"{'https' if tls else 'http'}://{_actual(bind, sock)}" for (tls, bind), sock in self.shared.items()]
         shown += [f"https://{self._quic_actual.get(bind, bind)} (HTTP/3)" for bind in self.quic_binds]
         return ", ".join(shown)
 
     def targets(self) -> List[Tuple[bool, str, int]]:
         """Return where to knock to see whether this serves: is it TLS, host or path of a unix socket, port (0)."""
         found = []
-        for bind, sock in self.shared.items():
-            tls, name = bind in self.secure_binds, sock.getsockname()
+        for (tls, _), sock in self.shared.items():
+            name = sock.getsockname()
             found.append((tls, name, 0) if sock.family == socket.AF_UNIX else (tls, state.local(name[0]), name[1]))
         return found
-
-    def _actual(self, bind: str) -> str:
-        sock = self.shared.get(bind)
-        if sock is None or sock.family == socket.AF_UNIX:
-            return bind
-        host, port = sock.getsockname()[:2]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def refuse_new(self) -> List[socket.socket]:
         """Keep new connections out, and return the sockets whose queues are now to empty."""
@@ -166,10 +159,24 @@ class Listeners:
     def _unlink(self) -> None:
         if os.getpid() != self._owner:
             return
-        for bind in self.shared:
+        for _, bind in self.shared:
             if bind.startswith("unix:"):
                 with contextlib.suppress(OSError):
                     os.remove(bind[5:])
+
+
+def _actual(bind: str, sock: socket.socket) -> str:
+    if sock.family == socket.AF_UNIX:
+        return bind
+    host, port = sock.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _taken_over(bind: Bind, inherited: Mapping[Bind, socket.socket]) -> Optional[socket.socket]:
+    tls, address = bind
+    if bind in inherited or address.endswith(":0"):
+        return inherited.get(bind)
+    return inherited.get((not tls, address))  # the same address, now with TLS or without
 
 
 def _reason(error: Exception) -> str:

@@ -65,6 +65,8 @@ def load(environ: Mapping[str, str], argv: Sequence[str] = (), app_directory: st
             if error.details:
                 raise StartError(list(dict.fromkeys(problems)), error.details) from None
     if config is not None:
+        if "keep_alive_max_requests" not in vars(config):
+            config.keep_alive_max_requests = settings.UNLIMITED_REQUESTS
         _apply(given, config)
         problems += check(config)
     if problems:

@@ -8,6 +8,7 @@ connections are closed.
 import asyncio
 import contextlib
 import signal
+import sys
 import time
 from typing import Any, List, Optional, Set
 
@@ -19,6 +20,12 @@ from hypercorn_image.gate import Gate
 from hypercorn_image.lifespan import Lifespan
 from hypercorn_image.quic import Quic
 from hypercorn_image.worker import LIFESPAN_GRACE, LINGER, SETTLE, Worker
+
+# On Python 3.8 a cancelled connection of Hypercorn spins for ever, in the backport of TaskGroup that it uses there
+# (taskgroup 0.2.2, install.py), and no other thread gets to run. So nothing is cancelled: connections are cut, and what
+# is left is abandoned. Can go with Python 3.8.
+_CANCELS = sys.version_info >= (3, 9)
+_DAY = 86400.0
 
 
 class _Server:
@@ -108,14 +115,18 @@ def run(worker: Worker) -> None:
 def _exception_handler(loop: Any, context: Any) -> None:
     import ssl
 
-    if not isinstance(context.get("exception"), ssl.SSLError):  # a failed handshake is the client's affair
+    # A failed handshake is the client's affair. A cancelled connection is none: until Python 3.12 asyncio's own callback
+    # reports the one that the graceful timeout has cut (streams.py, StreamReaderProtocol.connection_made).
+    if not isinstance(context.get("exception"), (ssl.SSLError, asyncio.CancelledError)):
         loop.default_exception_handler(context)
 
 
 def _close(loop: Any) -> None:
-    tasks = [task for task in asyncio.all_tasks(loop) if not task.done()]
+    tasks = [task for task in asyncio.all_tasks(loop) if not task.done()] if _CANCELS else []
     for task in tasks:
         task.cancel()
+    if not _CANCELS:
+        loop.set_exception_handler(lambda loop, context: None)  # "Task was destroyed but it is pending"
     with contextlib.suppress(Exception):
         if tasks:
             loop.run_until_complete(asyncio.wait(tasks, timeout=LIFESPAN_GRACE))
@@ -133,7 +144,7 @@ class _Serving:
         self.settled_at: Optional[float] = None
         self.done_since: Optional[float] = None
         self.lifespan = Lifespan(worker.asgi, asyncio.Event)
-        self.gate = Gate(worker.asgi, self.lifespan.state)
+        self.gate = Gate(worker.asgi, self.lifespan.state, asyncio.sleep)
         self.gate.limit = worker.max_requests
         self.gate.on_limit = lambda: worker.say(channel.RECYCLE, requests=self.gate.total)
         self.quic: Optional[List[Quic]] = None
@@ -190,7 +201,11 @@ class _Serving:
             await asyncio.wait({serving}, timeout=0.05)
             if not serving.done() and self.settled_at is not None and await self._is_over():
                 abandoned = True
+                if not _CANCELS:
+                    break
                 serving.cancel()
+        for transport in list(self.loop.transports):
+            transport.abort()
         if not abandoned:
             serving.result()
 
@@ -202,7 +217,7 @@ class _Serving:
         await self._stop_accepting()
         await self.gate.leave()
         await asyncio.sleep(min(SETTLE, self.worker.left()))
-        self.worker.config.graceful_timeout = self.worker.left()
+        self.worker.config.graceful_timeout = self.worker.left() + (0 if _CANCELS else _DAY)
         self.settled_at = time.monotonic()
 
     async def _stop_accepting(self) -> None:
@@ -220,7 +235,9 @@ class _Serving:
         """Tell whether waiting for Hypercorn any longer is of no use, and help it on."""
         assert self.settled_at is not None
         if self.worker.left() == 0:
-            return time.monotonic() > self.settled_at + 0.2
+            # Hypercorn's own limit has passed too: it gets a moment to act on it.
+            assert self.worker.stop_at is not None
+            return not _CANCELS or time.monotonic() > self.worker.stop_at + 0.2
         if time.monotonic() > self.settled_at + LINGER:
             silent = self.gate.silent_clients()
             for transport in list(self.loop.transports):

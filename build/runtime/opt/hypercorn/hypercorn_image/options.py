@@ -445,9 +445,9 @@ _LIMITS = [
     Option(
         "KEEP_ALIVE_MAX_REQUESTS",
         parse.integer(1),
-        "1000",
+        "unlimited",
         "keep_alive_max_requests",
-        "Requests after which a connection is closed.",
+        "Requests after which a connection is closed; over HTTP/2 Hypercorn then loses those in progress on it.",
         flags=("--keep-alive-max-requests",),
     ),
     Option(

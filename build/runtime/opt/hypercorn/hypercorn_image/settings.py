@@ -11,6 +11,9 @@ from hypercorn_image import cores, options
 
 # What the image says where Hypercorn says otherwise (its own are 127.0.0.1:8000, no access log and 3 seconds).
 _IMAGE_DEFAULTS: Dict[str, Any] = {"accesslog": "-", "errorlog": "-", "graceful_timeout": 120.0, "loglevel": "info"}
+# Hypercorn's own is 1000, and ends an HTTP/2 connection at that request together with all that are in progress on it
+# (h2.py, _handle_events: after close_connection nothing can be sent). Can go when it waits for them.
+UNLIMITED_REQUESTS = 2**53
 _TLS_OPTIONS = (
     "certfile",
     "keyfile",
@@ -31,7 +34,7 @@ def from_environment(environ: Mapping[str, str], core_count: Optional[int] = Non
     `core_count` replaces the measured number of cores.
     """
     values, problems = options.read_environment(environ)
-    result = dict(_IMAGE_DEFAULTS)
+    result = dict(_IMAGE_DEFAULTS, keep_alive_max_requests=UNLIMITED_REQUESTS)
     for variable, value in values.items():
         option = options.BY_VARIABLE[variable].option
         if option is not None:

@@ -1,0 +1,108 @@
+"""Finished or not there at all: what the scripts make, on a machine that may be stopped at any time."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from imagematrix import host
+from imagematrix.errors import UserError, exit_status
+
+ROOT = Path(__file__).resolve().parent.parent
+COMMAND = """
+import pathlib, sys
+from imagematrix import errors, host
+host.SCRIPTS = pathlib.Path(sys.argv[1])
+sys.exit(errors.exit_status(lambda: host.make_artefact('thing', 'make.sh', [], print) and 0))
+"""
+
+
+@pytest.fixture(autouse=True)
+def scripts(tmp_path, monkeypatch):
+    """A folder for scripts; returns the function that writes one."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(host, "SCRIPTS", tmp_path)
+
+    def write(text):
+        script = tmp_path / "make.sh"
+        script.write_text(f"#!/bin/sh\nset -eu\n{text}\n")
+        script.chmod(0o755)
+
+    return write
+
+
+def make(say=print):
+    return host.make_artefact("thing", "make.sh", ["argument"], say)
+
+
+def test_made_once(scripts, tmp_path):
+    scripts(f'echo "$2" >"$1"; echo run >>{tmp_path}/runs')
+    said = []
+    assert make(said.append).read_text() == "argument\n"
+    assert make(said.append).read_text() == "argument\n"
+    assert (tmp_path / "runs").read_text() == "run\n"
+    assert [line.split(" in ")[0] for line in said] == ["making thing …", "made thing"]
+
+
+def test_two_at_once_make_one(scripts, tmp_path):
+    scripts(f'sleep 0.3; echo done >"$1"; echo run >>{tmp_path}/runs')
+    with ThreadPoolExecutor(4) as pool:
+        assert len({pool.submit(make).result() for _ in range(4)}) == 1
+    assert (tmp_path / "runs").read_text() == "run\n"
+
+
+def test_a_failure_leaves_nothing_and_shows_the_end_of_its_log(scripts):
+    scripts('echo half >"$1"; echo what went wrong >&2; exit 3')
+    with pytest.raises(UserError, match=r"make\.sh argument failed; log: .*thing\.log\n    what went wrong"):
+        make()
+    assert not host.artefact_path("thing").exists()
+    assert not (host.cache_folder() / "work/thing").exists()
+
+
+def test_a_kill_leaves_nothing_that_looks_finished(scripts, tmp_path):
+    scripts('echo half >"$1"; sleep 1; echo whole >"$1"')
+    process = subprocess.Popen([sys.executable, "-c", COMMAND, str(tmp_path)], cwd=ROOT)
+    while not (host.cache_folder() / "work/thing/out").exists():
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert not host.artefact_path("thing").exists()
+    started = time.monotonic()
+    assert make().read_text() == "whole\n"
+    assert time.monotonic() - started > 1.2, "the script that outlived its parent kept the lock"
+
+
+def test_ctrl_c_ends_the_script(scripts, tmp_path):
+    scripts(f"echo $$ >{tmp_path}/pid; sleep 60")
+    process = subprocess.Popen([sys.executable, "-c", COMMAND, str(tmp_path)], cwd=ROOT, stderr=subprocess.PIPE)
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == 130
+    assert process.stderr.read() == b""
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_missing_packages_are_named_where_they_are_not_ours_to_install(monkeypatch):
+    monkeypatch.setattr(host, "is_debian", lambda: True)
+    monkeypatch.setattr(host, "_is_installed", lambda package: package == "gcc")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(UserError, match=r"sudo apt-get install musl-tools$"):
+        host.install_packages(["gcc", "musl-tools"], "building", print)
+    monkeypatch.setattr(host, "is_debian", lambda: False)
+    with pytest.raises(UserError, match="building needs gcc, musl-tools: install them"):
+        host.install_packages(["gcc", "musl-tools"], "building", print)
+
+
+def test_a_users_error_is_one_line_and_its_status(capsys):
+    def fails():
+        raise UserError("not so")
+
+    assert exit_status(fails) == 1
+    assert capsys.readouterr().err == "error: not so\n"
