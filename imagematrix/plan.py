@@ -140,7 +140,9 @@ def jobs(decisions: Iterable[Decision], ci_matrix: Mapping[str, list[dict[str, o
 def main(argv: list[str] | None = None) -> int:
     """Run the verb; return the exit status: 1 if the registry could not be asked about every variant."""
     options = parser("Say what publishing would do with each variant, and why. Nothing is changed.")
-    options.add_argument("--jobs", action="store_true", help="print the jobs of CI that this takes, as one line of JSON")
+    options.add_argument(
+        "--jobs", action="store_true", help="print the jobs of CI that this takes, as one line of JSON"
+    )
     arguments = options.parse_args(argv)
     matrix = relocated(load(arguments.root), arguments.registry)
     files = render(matrix, arguments.root)
