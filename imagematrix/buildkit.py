@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from imagematrix import engine, host
+from imagematrix.build import say
 from imagematrix.errors import UserError, exit_status
 
 OWN = "hypercorn-images"
@@ -220,19 +221,34 @@ def _quietly(*command: str) -> None:
     subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
 
 
+def sweep() -> None:
+    """Remove the stand-ins of `stand_in` whose process was killed."""
+    for owner in (host.cache_folder() / "buildkit").glob("*/owner.json"):
+        pid, started = json.loads(owner.read_text(encoding="utf-8"))
+        if engine.start_time(pid) != started:
+            StandIn(owner.parent.name).remove()
+
+
 @contextlib.contextmanager
 def stand_in(host_engine: engine.Engine, name: str, say: host.Say) -> Iterator[str]:
-    """Have a stand-in run for a while, as the buildx builder NAME."""
+    """Have a stand-in run for a while, with an empty cache, as the buildx builder NAME."""
     one = StandIn(name)
-    one.start(say)
-    subprocess.run([*host_engine.buildx, "rm", name], capture_output=True)
-    command = [*host_engine.buildx, "create", "--name", name, "--driver", "remote", f"unix://{one.socket}"]
-    subprocess.run(command, check=True, capture_output=True)
+    one.folder.mkdir(parents=True, exist_ok=True)
+    (one.folder / "owner.json").write_text(json.dumps([os.getpid(), engine.start_time(os.getpid())]))
     try:
+        one.start(say)
+        register(host_engine, one)
         yield name
     finally:
         subprocess.run([*host_engine.buildx, "rm", name], capture_output=True)
-        one.stop()
+        one.remove()
+
+
+def register(host_engine: engine.Engine, one: StandIn) -> None:
+    """Make a stand-in known to buildx, as the builder of its name."""
+    subprocess.run([*host_engine.buildx, "rm", one.name], capture_output=True)
+    command = [*host_engine.buildx, "create", "--name", one.name, "--driver", "remote", f"unix://{one.socket}"]
+    subprocess.run(command, check=True, capture_output=True)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -243,11 +259,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     one = StandIn(options.name)
     if options.verb == "start":
-        host_engine = engine.ensure(lambda line: print(line, file=sys.stderr, flush=True))
-        one.start(lambda line: print(line, file=sys.stderr, flush=True))
-        subprocess.run([*host_engine.buildx, "rm", options.name], capture_output=True)
-        command = [*host_engine.buildx, "create", "--name", options.name, "--driver", "remote"]
-        subprocess.run([*command, f"unix://{one.socket}"], check=True)
+        host_engine = engine.ensure(say)
+        one.start(say)
+        register(host_engine, one)
+        print(options.name)
     else:
         {"stop": one.stop, "remove": one.remove, "proxy": one.serve}[options.verb]()
     return 0

@@ -6,6 +6,7 @@ registry as if it were a mirror of Docker Hub. Everything is named after this ru
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 import os
@@ -55,11 +56,9 @@ def working_again(registry: Registry) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def builder(host: engine.Engine) -> Iterator[str]:
     name = f"hcimg-{RUN}-a"
-    try:
-        with buildkit.stand_in(host, name, say):
-            yield name
-    finally:
-        buildkit.StandIn(name).remove()
+    buildkit.sweep()
+    with buildkit.stand_in(host, name, say):
+        yield name
 
 
 @pytest.fixture(scope="session")
@@ -191,3 +190,14 @@ def repository(
 @pytest.fixture(scope="session")
 def client(host: engine.Engine) -> Client:
     return Client(host.buildx)
+
+
+def verified(repository: Repository, key: Path, image: str, digest: str, kind: str = "") -> list[dict[str, Any]]:
+    """Return what cosign finds to be signed by the key: the predicates of that kind, or of a signature nothing."""
+    name = f"{repository.environment['REGISTRY']}/{image}@{digest}"
+    verb = ["verify-attestation", "--type", kind] if kind else ["verify"]
+    command = [sign.cosign(say), *verb, "--key", str(key.with_suffix(".pub")), "--insecure-ignore-tlog=true", name]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "COSIGN_PASSWORD": "test"})
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.strip()]
+    return [json.loads(base64.b64decode(line["payload"]))["predicate"] for line in lines if "payload" in line]

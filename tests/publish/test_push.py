@@ -5,21 +5,16 @@ Each test goes on from where the one before left the registry; the last ones sta
 
 from __future__ import annotations
 
-import base64
 import json
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from imagematrix import sign
-from imagematrix.build import say
 from imagematrix.loading import load
 from imagematrix.registry import Registry as Client
-from tests.publish.conftest import BASE, TAG, Repository, make_key
+from tests.publish.conftest import BASE, TAG, Repository, make_key, verified
 
 pytestmark = pytest.mark.xdist_group("publish")
 PLAIN, CHILD = f"hypercorn:{TAG}", f"hypercorn-fastapi:{TAG}"
@@ -57,17 +52,6 @@ def test_what_has_not_changed_is_not_touched(repository: Repository, first: dict
     assert {request.method for request in repository.registry.requests} <= {"GET", "HEAD"}
 
 
-def verified(repository: Repository, key: Path, image: str, digest: str, kind: str = "") -> list[dict[str, object]]:
-    """Return what cosign finds to be signed by the key: the predicates of that kind, or of a signature nothing."""
-    name = f"{repository.environment['REGISTRY']}/{image}@{digest}"
-    verb = ["verify-attestation", "--type", kind] if kind else ["verify"]
-    command = [sign.cosign(say), *verb, "--key", str(key.with_suffix(".pub")), "--insecure-ignore-tlog=true", name]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "COSIGN_PASSWORD": "test"})
-    assert done.returncode == 0, done.stderr
-    lines = [json.loads(line) for line in done.stdout.splitlines() if line.strip()]
-    return [json.loads(base64.b64decode(line["payload"]))["predicate"] for line in lines if "payload" in line]
-
-
 def test_index_and_image_are_signed_with_the_key(
     repository: Repository, client: Client, first: dict[str, str], key: Path, tmp_path: Path
 ) -> None:
@@ -88,7 +72,7 @@ def test_the_bill_of_materials_is_valid_and_complete(
     assert index
     (found,) = verified(repository, key, "hypercorn-fastapi", index.platforms["linux/amd64"], "cyclonedx")
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(found)) is None
-    listed = {one["name"]: one["version"] for one in found["components"]}  # type: ignore[attr-defined]
+    listed = {one["name"]: one["version"] for one in found["components"]}
     child = next(one for one in load(repository.root).variants if one.name == CHILD)
     assert {one.name: one.version for one in child.packages}.items() <= listed.items()
     assert "pip" in listed

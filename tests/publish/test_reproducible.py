@@ -17,11 +17,8 @@ pytestmark = pytest.mark.xdist_group("publish")
 def second_builder(host: engine.Engine) -> Iterator[str]:
     """Another builder, with an empty cache."""
     name = f"hcimg-{RUN}-b"
-    try:
-        with buildkit.stand_in(host, name, say):
-            yield name
-    finally:
-        buildkit.StandIn(name).remove()
+    with buildkit.stand_in(host, name, say):
+        yield name
 
 
 def test_two_builders_with_caches_of_their_own(repository: Repository, second_builder: str) -> None:
