@@ -16,12 +16,17 @@ help: ## print this
 	@echo "make TARGET [TAG=python3.13-slim] [IMAGE=hypercorn] [PYTHON=3.13] [OS=slim]"; echo
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  %-12s %s\n' "$$name" "$$text"; done
 
+# Debian and Ubuntu have the module venv in a package of its own.
+INSTALL_VENV = [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing python3-venv" >&2 \
+    && apt-get update -qq && apt-get install -qq -y --no-install-recommends python3-venv >/dev/null
+
 # The tools, exactly those of the lock; made again when it changes.
 $(VENV)/ready: requirements.txt
 	@python3 -c 'import sys; sys.version_info >= (3, 10) or sys.exit("error: python3 is %s; 3.10 or newer is needed" % sys.version.split()[0])'
 	@echo "making $(VENV) from requirements.txt" >&2
 	@rm -rf $(VENV)
-	@python3 -m venv $(VENV) || { echo "error: python3 cannot make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@python3 -m venv $(VENV) 2>/dev/null || { $(INSTALL_VENV); } && python3 -m venv $(VENV) \
+	    || { echo "error: python3 cannot make a virtual environment; install its module venv" >&2; exit 1; }
 	@$(VENV)/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements.txt
 	@touch $@
 

@@ -104,7 +104,7 @@ _KRUNNER = {
 }
 # In Debian unstable as packages, and not yet in pyenv on the machines that build.
 _UNSTABLE = ("3.14", "3.15")
-# 1.2 GB each: two are enough to prove what the full base changes.
+# 0.9 GB each: two are enough to prove what the full base changes.
 _FULL = ("3.12", "3.13")
 
 
@@ -158,7 +158,7 @@ def _slim(name: Name) -> Artefact | str:
 def _full(name: Name) -> Artefact | str:
     if name.python not in _FULL:
         return (
-            f"stand-ins for the full image, of 1.2 GB each, are made for {' and '.join(_FULL)} only; "
+            f"stand-ins for the full image, of 0.9 GB each, are made for {' and '.join(_FULL)} only; "
             f"python:{name.python}-slim-{name.suite} has the same Python"
         )
     slim = _slim(name)
@@ -248,7 +248,7 @@ def why_no_registry(engine: Engine, reference: str) -> str | None:
             return None
         text = str(error.explanation or error)
         answered = any(word in text for word in ("manifest unknown", "denied", "unauthorized", "toomanyrequests"))
-        return None if answered else text.removeprefix("Get ").rpartition("dial tcp: ")[2]
+        return None if answered else text.partition("dial tcp")[2].lstrip(": ") or text
     except RequestException:
         return f"no answer within {PROBE_LIMIT} s"
     return None

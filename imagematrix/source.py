@@ -183,4 +183,5 @@ def as_read(text: str, value: object) -> str:
 
 def shortened(text: str) -> str:
     """Return a text as one line of a message can hold it."""
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    line = " ".join(text.split())
+    return line if len(line) <= 80 else f"{line[:77]}..."

@@ -57,13 +57,13 @@ def test_a_lock_of_another_python(locks: Locks) -> None:
     ("text", "line", "says"),
     [
         ("", 1, "ends too early"),
-        (LOCK[: LOCK.index("    # for")], 6, "ends too early"),
+        (LOCK[: LOCK.index("    # for")], 7, "ends too early"),
         (LOCK.replace("sha256:", "md5:", 1), 7, "is not as `make lock` writes it"),
         (LOCK.replace(f"    --hash=sha256:{'0' * 64}\n", "", 1), 7, "is not as `make lock` writes it"),
         (LOCK.replace("aioquic==1.3.0 \\", "aioquic>=1.3.0 \\"), 6, "is not as `make lock` writes it"),
         (LOCK.replace("aioquic==", "<<<<<<< HEAD\naioquic=="), 6, "is not as `make lock` writes it"),
-        (LOCK + "# a remark\nsomething", 17, "is not as `make lock` writes it"),
-        (LOCK.replace("# python: 3.13\n", ""), 14, "ends too early"),
+        (LOCK + "# a remark\nsomething", 16, "is not as `make lock` writes it"),
+        (LOCK.replace("# python: 3.13\n", ""), 13, "ends too early"),
     ],
 )
 def test_a_damaged_lock(tmp_path: Path, text: str, line: int, says: str) -> None:

@@ -24,6 +24,10 @@ from tests.images.container import Container, Runner
 FILTERS = ("tag", "image", "python", "os")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "every_class: run with every worker class of the variant, not one in turn")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("variants", "which variants, as in every command of the Makefile")
     for name in FILTERS:

@@ -12,10 +12,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.runtime.launching import Launch
+from tests.runtime.server import Server, launch
 
 ROOT = Path(__file__).parents[2]
 VERSIONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13")
@@ -81,3 +86,12 @@ def worker_class(request: pytest.FixtureRequest, python_version: str) -> Iterato
     if name == "trio" and python_version == "3.9":
         pytest.skip("trio is not in the Python 3.9 images")
     yield name
+
+
+@pytest.fixture
+def server(python: str, tmp_path: Path) -> Launch:
+    def start(*arguments: str, **environ: Any) -> AbstractContextManager[Server]:
+        variables = {name: str(value) for name, value in environ.items()}
+        return launch(python, tmp_path / "app", *arguments, environ=variables)
+
+    return start

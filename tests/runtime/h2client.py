@@ -1,4 +1,4 @@
-"""A small HTTP/2 client that takes what it is sent, also behind a GOAWAY (httpx gives up at one: httpcore, http2.py)."""
+"""A small HTTP/2 client that takes what it is sent, also behind a GOAWAY, where httpx gives up (httpcore, http2.py)."""
 
 from __future__ import annotations
 

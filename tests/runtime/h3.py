@@ -28,7 +28,12 @@ class Client(QuicConnectionProtocol):
     async def get(self, path: str = "/") -> tuple[int, bytes]:
         """Return status and body of `GET path`; raises ConnectionError when the connection ends before."""
         stream = self._quic.get_next_available_stream_id()
-        headers = [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"localhost"), (b":path", path.encode())]
+        headers = [
+            (b":method", b"GET"),
+            (b":scheme", b"https"),
+            (b":authority", b"localhost"),
+            (b":path", path.encode()),
+        ]
         self.http.send_headers(stream, headers, end_stream=True)
         future: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
         self.answers[stream] = (future, [0, b""])

@@ -59,8 +59,11 @@ class Server:
 
     def wait_events(self, what: str, count: int) -> list[int]:
         """Wait until `what` has been noted `count` times."""
-        return list(wait_for(lambda: (found := self.events(what))[: len(found) if len(found) >= count else 0], what,
-                             lambda: self.log))
+        return list(
+            wait_for(
+                lambda: (found := self.events(what))[: len(found) if len(found) >= count else 0], what, lambda: self.log
+            )
+        )
 
     def serving(self) -> Server:
         """Wait until all workers serve."""
@@ -168,7 +171,11 @@ def launch(
 
 
 def request(
-    address: tuple[str, int] | str, path: str = "/", sock: socket.socket | None = None, close: bool = True, method: str = "GET"
+    address: tuple[str, int] | str,
+    path: str = "/",
+    sock: socket.socket | None = None,
+    close: bool = True,
+    method: str = "GET",
 ) -> tuple[int, dict[str, str], bytes]:
     """Make one HTTP/1.1 request over a socket and return status, headers and body; raises OSError or EOFError."""
     mine = sock is None

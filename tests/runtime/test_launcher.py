@@ -5,37 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.runtime.launching import Launch, every_class, in_flight
 from tests.runtime.load import Load
-from tests.runtime.server import Server, connect, launch, request, response, wait_for
-
-CLASSES = ("asyncio", "uvloop", "trio")
-Launch = Callable[..., AbstractContextManager[Server]]
-every_class = pytest.mark.parametrize("worker_class", CLASSES, indirect=True)
-
-
-@pytest.fixture
-def server(python: str, tmp_path: Path) -> Launch:
-    def start(*arguments: str, **environ: Any) -> AbstractContextManager[Server]:
-        variables = {name: str(value) for name, value in environ.items()}
-        return launch(python, tmp_path / "app", *arguments, environ=variables)
-
-    return start
-
-
-def in_flight(pool: ThreadPoolExecutor, server: Server, count: int, seconds: float) -> list[Any]:
-    """Send `count` slow requests and return their futures once all have reached the application."""
-    before = len(server.events("slow"))
-    futures = [pool.submit(request, server.address, f"/slow?seconds={seconds}") for _ in range(count)]
-    server.wait_events("slow", before + count)
-    return futures
+from tests.runtime.server import connect, launch, request, response, wait_for
 
 
 @pytest.mark.every_python
@@ -285,7 +262,9 @@ def test_sighup_with_an_application_that_no_longer_starts_keeps_the_old_workers(
         old = set(one.children())
         (one.directory / "events.fail-lifespan").touch()
         one.kill(signal.SIGHUP)
-        one.wait_log("the old workers stay, a new one cannot start: the application's lifespan failed to start: told so")
+        one.wait_log(
+            "the old workers stay, a new one cannot start: the application's lifespan failed to start: told so"
+        )
         assert set(one.children()) == old
         assert one.get()["pid"] in old
         (one.directory / "events.fail-lifespan").unlink()
@@ -389,7 +368,9 @@ def test_json_logs(server: Launch, worker_class: str) -> None:
         (access,) = (line for line in lines if line["logger"] == "hypercorn.access")
         assert (access["method"], access["path"], access["query"], access["status"]) == ("GET", "/loud", "a=b", 200)
         assert [line["message"].split()[0] for line in lines if line["logger"] == "hypercorn.error"] == [
-            "Serving", "Stopping", "Stopped",
+            "Serving",
+            "Stopping",
+            "Stopped",
         ]
         assert {line["level"] for line in lines} == {"info"}
 
@@ -424,7 +405,14 @@ def test_server_arguments(server: Launch) -> None:
 
 
 def test_orphans_of_the_application_are_reaped_and_nothing_is_left_a_zombie(python: str, tmp_path: Path) -> None:
-    command = ["unshare", "--fork", "--pid", "--mount-proc", python, str(Path(__file__).parents[2] / "runtime/opt/hypercorn/serve.py")]
+    command = [
+        "unshare",
+        "--fork",
+        "--pid",
+        "--mount-proc",
+        python,
+        str(Path(__file__).parents[2] / "runtime/opt/hypercorn/serve.py"),
+    ]
     if os.getuid() != 0:
         pytest.skip("being PID 1 in a namespace of its own needs root")
     with launch(python, tmp_path / "app", command=command) as one:

@@ -19,8 +19,8 @@ from websockets.sync.client import connect as ws_connect
 from tests.runtime.certificates import Authority
 from tests.runtime.h2client import fetch_all
 from tests.runtime.h3 import connected
-from tests.runtime.server import Server, wait_for
-from tests.runtime.test_launcher import Launch, every_class, server  # noqa: F401  (a fixture)
+from tests.runtime.launching import Launch, every_class
+from tests.runtime.server import Server
 
 
 @pytest.fixture
@@ -102,7 +102,10 @@ def test_client_certificates_are_required_with_ca_certs(
 ) -> None:
     with server(WORKER_CLASS=worker_class, CA_CERTS=authority.ca, **tls(authority)) as one:
         one.serving()
-        with client(authority) as without, pytest.raises((httpx.ReadError, httpx.RemoteProtocolError, httpx.ConnectError)):
+        with (
+            client(authority) as without,
+            pytest.raises((httpx.ReadError, httpx.RemoteProtocolError, httpx.ConnectError)),
+        ):
             without.get(secure(one))
         context = ssl.create_default_context(cafile=str(authority.ca))
         context.load_cert_chain(*authority.issue("client", "client"))
@@ -282,5 +285,3 @@ def test_a_large_answer_to_a_slow_client_is_whole(server: Launch) -> None:
                 time.sleep(0.02)  # a slow client
         assert body == size
         assert one.wait() == 0
-
-

@@ -1,9 +1,11 @@
 """The image's health check: exit status 0 when the server answers, 1 and one line when it does not.
 
-Run for ever, every few seconds, in every container: so it imports next to nothing (`python -IS`), and TLS only where the
-server speaks nothing else. Without HEALTHCHECK_PATH it says something that is no request; a worker answers that itself
-(status 400), and neither the application nor the access log hears of it.
+Run for ever, every few seconds, in every container: so it imports next to nothing (`python -IS`), and TLS only where
+the server speaks nothing else. Without HEALTHCHECK_PATH it says something that is no request; a worker answers that
+itself (status 400), and neither the application nor the access log hears of it.
 """
+
+from __future__ import annotations
 
 import _socket
 import os
@@ -13,7 +15,7 @@ _PATHS = ("/run", "/tmp", "/dev/shm")
 _NO_REQUEST = b"HEALTH\r\n\r\n"
 
 
-def _noted():
+def _noted() -> list[str]:
     """Return the lines of the server's note (see hypercorn_image/state.py), or none."""
     for directory in (os.environ.get("STATE_DIRECTORY"),) if os.environ.get("STATE_DIRECTORY") else _PATHS:
         try:
@@ -25,7 +27,7 @@ def _noted():
     return []
 
 
-def _guessed():
+def _guessed() -> list[str]:
     """Return the same lines, as far as the environment tells: where no directory can be written there is no note."""
     sys.path.append(os.path.dirname(os.path.abspath(__file__)))
     from hypercorn_image import state
@@ -33,7 +35,7 @@ def _guessed():
     return state.guess(os.environ)
 
 
-def _connect(kind, address, port, timeout):
+def _connect(kind: str, address: str, port: str, timeout: float) -> _socket.socket:
     family = _socket.AF_UNIX if kind.startswith("unix") else _socket.AF_INET6 if ":" in address else _socket.AF_INET
     sock = _socket.socket(family, _socket.SOCK_STREAM)
     sock.settimeout(timeout)
@@ -41,7 +43,7 @@ def _connect(kind, address, port, timeout):
     return sock
 
 
-def _ask(kind, address, port, path, timeout):
+def _ask(kind: str, address: str, port: str, path: str, timeout: float) -> bytes:
     """Return the first bytes that the server answers."""
     sock = _connect(kind, address, port, timeout)
     request = _NO_REQUEST
@@ -59,17 +61,20 @@ def _ask(kind, address, port, path, timeout):
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     try:
-        with context.wrap_socket(socket.socket(fileno=sock.detach())) as secure:
-            secure.settimeout(timeout)
+        plain = socket.socket(fileno=sock.detach())
+        plain.settimeout(timeout)
+        with context.wrap_socket(plain) as secure:
+            if not path:
+                return b"TLS"  # a worker has done its part of the handshake
             secure.send(request)
             return _first_line(secure)
     except ssl.SSLError as error:
         if not path and "ALERT" in (error.reason or ""):
-            return b"TLS alert"  # it wants a certificate of us: it is alive
+            return b"TLS alert"  # it wants a certificate: it is alive
         raise
 
 
-def _first_line(sock):
+def _first_line(sock: _socket.socket) -> bytes:
     data = b""
     while b"\r\n" not in data:
         more = sock.recv(1024)
@@ -79,8 +84,8 @@ def _first_line(sock):
     return data.partition(b"\r\n")[0]
 
 
-def main():
-    """Check and return the exit status."""
+def main() -> str:
+    """Check, and return what is wrong: nothing when the server is healthy."""
     fields = [line.split("\t") for line in _noted() or _guessed()]
     settings = {field[0]: field[1] for field in fields if len(field) == 2}
     # Plain binds first: they cost less, and ask for no certificate.

@@ -83,18 +83,22 @@ async def http(scope, receive, send):
     elif path == "/missing":
         status = 404
     size = int(query.get("size", "0"))
-    body = b"x" * size if size else json.dumps(
-        {
-            "pid": os.getpid(),
-            "parent": os.getppid(),
-            "python": sys.version_info[:2],
-            "http": scope["http_version"],
-            "scheme": scope["scheme"],
-            "root_path": scope["root_path"],
-            "state": scope.get("state", {}).get("value"),
-            "marker": os.environ.get("MARKER"),
-        }
-    ).encode()
+    body = (
+        b"x" * size
+        if size
+        else json.dumps(
+            {
+                "pid": os.getpid(),
+                "parent": os.getppid(),
+                "python": sys.version_info[:2],
+                "http": scope["http_version"],
+                "scheme": scope["scheme"],
+                "root_path": scope["root_path"],
+                "state": scope.get("state", {}).get("value"),
+                "marker": os.environ.get("MARKER"),
+            }
+        ).encode()
+    )
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -71,13 +71,18 @@ class Gate:
             elif self.leaving and closes and message["type"] == "http.response.start":
                 headers = [pair for pair in message.get("headers", ()) if bytes(pair[0]).lower() != b"connection"]
                 message = {**message, "headers": [*headers, _CLOSE]}
-            await send(message)
+            try:
+                await send(message)
+            except (AttributeError, OSError):
+                # The client has its answer and has gone; asyncio's TLS says so by an AttributeError (sslproto.py).
+                if not (self.leaving and scope.get(ANSWERED)):
+                    raise
 
         return noting
 
     async def _before_end(self) -> None:
-        # After termination Hypercorn sends a GOAWAY with the last stream's end, and is then not allowed to send what of it
-        # is still on the way: its sending task waits for the socket, and the answer is left without an end (h2.py,
+        # After termination Hypercorn sends a GOAWAY with the last stream's end, and is then not allowed to send what of
+        # it is still on the way: its sending task waits for the socket, and the answer is left without an end (h2.py,
         # stream_send of StreamClosed, seen on trio). This lets it finish. Can go when GOAWAY waits for the buffers.
         if self.leaving:
             await self._sleep(_LAST_FRAME)
@@ -99,7 +104,7 @@ class Gate:
             await connection.leave()
 
     def silent_clients(self) -> List[Any]:
-        """Return the addresses of clients that have not answered their close frame, and interrupt their applications."""
+        """Return the addresses of clients that did not answer their close frame; interrupt their applications."""
         for connection in self._sockets:
             connection.interrupt()
         return [connection.client for connection in self._sockets]

@@ -37,7 +37,7 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str)
 
 
-def logger_class(config: Any, variables: Mapping[str, Any]) -> type:
+def logger_class(config: Any, variables: Mapping[str, Any]) -> Any:
     """Return the logger class for `config`: Hypercorn's (or its statsd one) with what `variables` ask for."""
     base = _base(config)
     json_lines = variables.get("LOG_FORMAT") == "json"
@@ -70,7 +70,7 @@ def logger_class(config: Any, variables: Mapping[str, Any]) -> type:
     return ImageLogger
 
 
-def chosen(config: Any, variables: Mapping[str, Any]) -> type:
+def chosen(config: Any, variables: Mapping[str, Any]) -> Any:
     """Return the logger class that `config` names, as a class or as `module:Class`, or the image's own."""
     from hypercorn.logging import Logger
 
@@ -84,7 +84,7 @@ def chosen(config: Any, variables: Mapping[str, Any]) -> type:
                 [f"LOGGER_CLASS={config.logger_class!r} cannot be imported ({error}): module:Class"]
             ) from None
     if named is not Logger:
-        return named  # type: ignore[no-any-return]
+        return named
     return logger_class(config, variables)
 
 

@@ -79,8 +79,8 @@ _APPLICATION = [
         parse.TEXT,
         "the first found",
         None,
-        "Configuration: `file:/path.py`, `python:module`, a path ending in .py, or a path of a TOML file. The default is "
-        "the first of /app/app/hypercorn_conf.py, /app/hypercorn_conf.py, /hypercorn_conf.py.",
+        "Configuration: `file:/path.py`, `python:module`, a path ending in .py, or a path of a TOML file. The default "
+        "is the first of /app/app/hypercorn_conf.py, /app/hypercorn_conf.py, /hypercorn_conf.py.",
         DOCUMENTED,
         ("-c", "--config"),
     ),
@@ -611,7 +611,7 @@ def read_environment(environ: Mapping[str, str]) -> Tuple[Dict[str, Any], List[s
 
 
 def _secret(option: Option, environ: Mapping[str, str]) -> Tuple[str, Optional[str]]:
-    """Return where a secret comes from and its text; raises StartError when it comes from two places or none is there."""
+    """Return where a secret comes from and its text; raises StartError when two places give it, or one is not there."""
     direct, source = environ.get(option.variable), option.variable + "_FILE"
     path = environ.get(source)
     if not path:

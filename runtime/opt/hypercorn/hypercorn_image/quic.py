@@ -3,8 +3,8 @@
 After termination its UDP loop waits for one more datagram, and for every client to go of its own accord
 (HYPERCORN.md 16, asyncio/udp_server.py and trio/udp_server.py, `run`): every stop lasted the whole graceful timeout.
 This closes each connection once its answers have arrived. It uses aioquic's documented `close`, and looks into
-Hypercorn's server object read-only; where that looks different, a stop is merely slower. It can go when Hypercorn closes
-its QUIC connections itself.
+Hypercorn's server object read-only; where that looks different, a stop is merely slower. It can go when Hypercorn
+closes its QUIC connections itself.
 """
 
 from typing import Any, Iterable, List
@@ -38,7 +38,7 @@ class Quic:
                 continue
             self._closed.append(connection)
             connection.quic.close(error_code=_H3_NO_ERROR)
-            await protocol.send_all(connection)
+            await self._server.protocol.send_all(connection)
         return not busy
 
 

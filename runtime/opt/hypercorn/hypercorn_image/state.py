@@ -1,8 +1,8 @@
 """The small file that tells the health check where the server listens; `healthcheck.py` reads it.
 
 Not found in the environment alone: a prestart script, a configuration file or an argument may have changed it. Kept in
-the first directory that can be written; with a read-only root and no tmpfs there is none, and the health check then goes
-by the environment. Lines of fields between tabs, so that reading it needs no import.
+the first directory that can be written; with a read-only root and no tmpfs there is none, and the health check then
+goes by the environment. Lines of fields between tabs, so that reading it needs no import.
 """
 
 import contextlib

@@ -173,7 +173,7 @@ def runner(worker_class: str) -> Callable[[Worker], None]:
 
 
 def run(worker: Worker) -> int:
-    """Serve until told to stop and return the exit status; a failed start is told to the parent, or raised without one."""
+    """Serve until told to stop and return the exit status; a failed start is told to the parent, or else raised."""
     worker.config.logger_class = logs.chosen(worker.config, worker.variables)
     try:
         worker.prepare()

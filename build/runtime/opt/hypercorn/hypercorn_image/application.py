@@ -47,7 +47,8 @@ def load(path: str) -> Tuple[Any, Optional[str]]:
             where = ", ".join(repr(entry or os.getcwd()) for entry in sys.path[:3])
             raise StartError(
                 [
-                    f"no module {module_name!r} for the application {path!r}: looked in {where} and the installed packages"
+                    f"no module {module_name!r} for the application {path!r}: "
+                    f"looked in {where} and the installed packages"
                 ]
             ) from None
         raise _fault(path, error) from None
@@ -80,7 +81,8 @@ def _find(module: Any, expression: str, path: str) -> Any:
         except AttributeError:
             raise StartError(
                 [
-                    f"no {expression!r} in the module {module.__name__!r} ({module.__file__}): set VARIABLE_NAME or APP_MODULE"
+                    f"no {expression!r} in the module {module.__name__!r} ({module.__file__}): "
+                    "set VARIABLE_NAME or APP_MODULE"
                 ]
             ) from None
     if not callable(found):
@@ -95,7 +97,7 @@ def kind(application: Any) -> str:
     """
     if inspect.isclass(application):
         return "asgi2" if hasattr(application, "__await__") or _is_async(application.__call__) else "wsgi"
-    if _is_async(application) or _is_async(getattr(application, "__call__", None)):
+    if _is_async(application) or _is_async(type(application).__call__):
         return "asgi3"
     return "asgi2" if _takes_scope_alone(application) else "wsgi"
 

@@ -1,8 +1,8 @@
 """Closing a listening socket without losing the connections that the kernel has accepted on it.
 
-Closing it resets every connection that waits in its queue, whose client may have sent a request already. So new ones are
-kept out first, by a filter that drops only the packets that begin a connection; the queue then empties; then it closes.
-A client that knocks meanwhile tries again a second later, and is refused then as it should be.
+Closing it resets every connection that waits in its queue, whose client may have sent a request already. So new ones
+are kept out first, by a filter that drops only the packets that begin a connection; the queue then empties; then it
+closes. A client that knocks meanwhile tries again a second later, and is refused then as it should be.
 """
 
 import array
@@ -21,8 +21,8 @@ LIMIT = 1.0  # seconds a queue may take to empty: workers that are busy for long
 def refuse_new(sockets: Iterable[socket.socket]) -> None:
     """Keep new connections out of the queues of listening TCP `sockets`.
 
-    Needs no privilege. Where the kernel has no such filter (gVisor) nothing changes, and the queue is merely likely to be
-    empty at the end.
+    Needs no privilege. Where the kernel has no such filter (gVisor) nothing changes, and the queue is merely likely to
+    be empty at the end.
     """
     for sock in sockets:
         if sock.family != socket.AF_UNIX:

@@ -196,7 +196,8 @@ def as_json(effective: Effective) -> str:
         if name == "application_path" or not hasattr(effective.config, name):
             continue
         value = getattr(effective.config, name)
-        shown[name] = ("***" if value else None) if option.secret else value
+        # The names of ssl's numbers say more; json would write the numbers.
+        shown[name] = ("***" if value else None) if option.secret else getattr(value, "name", value)
     for option in options.TABLE:
         if option.option is None and option.variable in effective.variables:
             shown[option.variable] = effective.variables[option.variable]

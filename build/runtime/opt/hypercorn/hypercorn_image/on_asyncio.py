@@ -115,8 +115,8 @@ def run(worker: Worker) -> None:
 def _exception_handler(loop: Any, context: Any) -> None:
     import ssl
 
-    # A failed handshake is the client's affair. A cancelled connection is none: until Python 3.12 asyncio's own callback
-    # reports the one that the graceful timeout has cut (streams.py, StreamReaderProtocol.connection_made).
+    # A failed handshake is the client's affair. A cancelled connection is none: until Python 3.12 asyncio's own
+    # callback reports the one that the graceful timeout has cut (streams.py, StreamReaderProtocol.connection_made).
     if not isinstance(context.get("exception"), (ssl.SSLError, asyncio.CancelledError)):
         loop.default_exception_handler(context)
 
@@ -144,7 +144,7 @@ class _Serving:
         self.settled_at: Optional[float] = None
         self.done_since: Optional[float] = None
         self.lifespan = Lifespan(worker.asgi, asyncio.Event)
-        self.gate = Gate(worker.asgi, self.lifespan.state, asyncio.sleep)
+        self.gate: Any = Gate(worker.asgi, self.lifespan.state, asyncio.sleep)
         self.gate.limit = worker.max_requests
         self.gate.on_limit = lambda: worker.say(channel.RECYCLE, requests=self.gate.total)
         self.quic: Optional[List[Quic]] = None

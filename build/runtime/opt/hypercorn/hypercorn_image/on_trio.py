@@ -32,7 +32,7 @@ class _Serving:
         self.settled_at: Optional[float] = None
         self.done_since: Optional[float] = None
         self.lifespan = Lifespan(worker.asgi, trio.Event)
-        self.gate = Gate(worker.asgi, self.lifespan.state, trio.sleep)
+        self.gate: Any = Gate(worker.asgi, self.lifespan.state, trio.sleep)
         self.gate.limit = worker.max_requests
         self.gate.on_limit = lambda: worker.say(channel.RECYCLE, requests=self.gate.total)
         self.gate.interruptible = _interruptible

@@ -111,8 +111,8 @@ def split_bind(bind: str) -> Tuple[str, int]:
     Raises ValueError when the port is not a number.
     """
     if bind.startswith("["):
-        host, _, rest = bind[1:].partition("]")
-        if rest and not rest.startswith(":"):
+        host, bracket, rest = bind[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
             raise ValueError(bind)
         return host, _decimal_digits(rest[1:]) if rest else 8000
     if ":" not in bind:

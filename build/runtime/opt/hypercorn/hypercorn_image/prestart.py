@@ -1,9 +1,9 @@
 """Runs the prestart script, then becomes the server: `python -IS prestart.py SCRIPT COMMAND…`.
 
-A shell that is PID 1 acts on a signal only after the command that it waits for, so `docker stop` during a long migration
-would end in a kill. This waits in the shell's place. A script for sh is still sourced, by a shell of its own; what that
-leaves behind (exported variables, directory, umask, limits) is taken over. Imports little: it delays every start that has
-a prestart script.
+A shell that is PID 1 acts on a signal only after the command that it waits for, so `docker stop` during a long
+migration would end in a kill. This waits in the shell's place. A script for sh is still sourced, by a shell of its own;
+what that leaves behind (exported variables, directory, umask, limits) is taken over. Imports little: it delays every
+start that has a prestart script.
 """
 
 import marshal
@@ -51,10 +51,8 @@ def _examine(script: str) -> Tuple[str, List[str]]:
     except OSError as error:
         return f"the prestart script {script} cannot be read: {error.strerror}", []
     if b"\r\n" in text:
-        return (
-            f"the prestart script {script} has Windows line ends (CRLF), which sh takes for part of the commands: save it with LF",
-            [],
-        )
+        said = f"the prestart script {script} has Windows line ends (CRLF), which sh takes for part of the commands"
+        return said + ": save it with LF", []
     return "", _interpreter(text.split(b"\n", 1)[0])
 
 

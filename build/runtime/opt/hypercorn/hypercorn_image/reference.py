@@ -16,7 +16,8 @@ def render() -> str:
         if option.group != group:
             group = option.group
             parts.append(
-                f"\n### {group}\n\n| variable | type | default | Hypercorn option | meaning | since |\n|---|---|---|---|---|---|"
+                f"\n### {group}\n\n| variable | type | default | Hypercorn option | meaning | since |\n"
+                "|---|---|---|---|---|---|"
             )
         name = f"`{option.variable}`" + (f", `{option.variable}_FILE`" if option.secret else "")
         default = f"`{option.default}`" if option.default else "unset"

@@ -5,6 +5,7 @@ watches, so that an error while editing ends a worker and not the container; the
 configuration file.
 """
 
+import contextlib
 import os
 import select
 import signal
@@ -141,10 +142,8 @@ class Reloader:
         return 0
 
     def _drain(self, wake: int) -> None:
-        try:
+        with contextlib.suppress(BlockingIOError):
             os.read(wake, 4096)
-        except BlockingIOError:
-            pass
 
     def _say(self, level: str, message: str, *args: Any) -> None:
         getattr(self.config.log.error_logger, level)(message, *args)

@@ -104,7 +104,7 @@ class Listeners:
         return opened
 
     def adopt(self, config: Any, quic: Dict[str, socket.socket], copy: bool = False) -> None:
-        """Make `config` serve these sockets, as `fd://` binds; without `copy` they are then no longer these objects'."""
+        """Make `config` serve these sockets, as `fd://` binds; without `copy` these objects lose them."""
 
         def descriptor(sock: socket.socket) -> str:
             return f"fd://{os.dup(sock.fileno()) if copy else sock.detach()}"
@@ -148,7 +148,7 @@ class Listeners:
             time.sleep(0.002)
 
     def close(self, but: Iterable[socket.socket] = ()) -> None:
-        """Close every shared socket that is not one of `but`; the process that opened unix sockets removes their files."""
+        """Close every shared socket that is not one of `but`; who opened unix sockets also removes their files."""
         kept = list(but)
         self.shared = {bind: sock for bind, sock in self.shared.items() if sock not in kept}
         self._unlink()
@@ -187,8 +187,8 @@ def _steering(workers: int) -> Sequence[Tuple[int, int, int, int]]:
     """Return the program that chooses one of `workers` UDP sockets by the client's address and port, IPv4 or IPv6.
 
     Without it the kernel's choice depends on how many sockets there are, and a worker's replacement would send the
-    packets of every connection to another worker. With it, a new worker's socket gets nothing until it takes the place of
-    the one that closes.
+    packets of every connection to another worker. With it, a new worker's socket gets nothing until it takes the place
+    of the one that closes.
     """
     net = 0xFFF00000  # SKF_NET_OFF: offsets are from the IP header
     return (

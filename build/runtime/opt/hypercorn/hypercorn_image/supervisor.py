@@ -24,7 +24,7 @@ _LIVED = 10.0  # seconds of life after which a worker's death begins a new row
 
 
 class Roll:
-    """A replacement of all workers that is under way: the new configuration, and the slots that still have an old one."""
+    """A replacement of all workers under way: the new configuration, and the slots that still have an old one."""
 
     def __init__(self, effective: Effective, listeners: Listeners) -> None:
         self.effective, self.listeners = effective, listeners
@@ -86,7 +86,7 @@ class Supervisor:
             os.set_blocking(descriptor, False)
         signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
         for number in SIGNALS:
-            signal.signal(number, lambda number, frame: self._signals.append(number))
+            signal.signal(number, lambda number, _: self._signals.append(number))
 
     def _wait(self) -> None:
         """Wait for a signal, a message, or the next moment at which there is something to do."""

@@ -1,0 +1,52 @@
+"""A small set of variants that covers every Python and every OS: where a test need not run on each variant."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from imagematrix.model import Variant
+from tests.images.conftest import FILTERS, has, selected
+from tests.images.container import Container
+
+
+def covering(config: pytest.Config, image: str = "hypercorn") -> list[Variant]:
+    """Return one variant a Python, of those selected that the engine has, on the OS that was taken least so far."""
+    filters = tuple(tuple(config.getoption(f"--{name}", default=[])) for name in FILTERS)
+    built = [one for one in selected(filters) if one.image.name == image and has(one.references[0])]
+    taken: Counter[str] = Counter()
+    chosen = []
+    for python in dict.fromkeys(one.python.version for one in built):
+        best = min((one for one in built if one.python.version == python), key=lambda one: taken[one.os.name])
+        taken[best.os.name] += 1
+        chosen.append(best)
+    return chosen
+
+
+def parametrize(metafunc: pytest.Metafunc) -> None:
+    """Run a test that has `cell` on each of the covering variants.
+
+    With `worker_class` too: in turn one of those that the variant has, or all of them with the mark `every_class`.
+    """
+    if "cell" not in metafunc.fixturenames:
+        return
+    cells = covering(metafunc.config)
+    if "worker_class" not in metafunc.fixturenames:
+        metafunc.parametrize("cell", [_param(one, one.name) for one in cells])
+        return
+    pairs = [(one, name) for one in cells for name in sorted(one.worker_classes)]
+    if metafunc.definition.get_closest_marker("every_class") is None:
+        pairs = [(one, sorted(one.worker_classes)[n % len(one.worker_classes)]) for n, one in enumerate(cells)]
+    metafunc.parametrize(("cell", "worker_class"), [_param(one, f"{one.name}-{name}", name) for one, name in pairs])
+
+
+def _param(variant: Variant, name: str, *more: str) -> object:
+    return pytest.param(variant, *more, id=name, marks=pytest.mark.xdist_group(name))
+
+
+def address(container: Container, port: int = 80) -> tuple[str, int]:
+    """Return where the container itself listens: the engine's proxy accepts before it, and hides what it does."""
+    container.docker.reload()
+    networks = container.docker.attrs["NetworkSettings"]["Networks"]
+    return str(next(iter(networks.values()))["IPAddress"]), port

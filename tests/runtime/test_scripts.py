@@ -1,0 +1,303 @@
+"""The start scripts, the prestart script, the reloader and the health check; under dash and ash, with odd paths."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from tests.runtime.server import RUNTIME, Server, launch, request
+
+SHELLS = {"dash": ["dash"], "busybox ash": ["busybox", "ash"]}
+Start = Callable[..., AbstractContextManager[Server]]
+
+
+@pytest.fixture(params=SHELLS)
+def shell(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
+    command = SHELLS[request.param]
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"this machine has no {command[0]}")
+    return command
+
+
+@pytest.fixture
+def root(tmp_path: Path, shell: list[str]) -> Path:
+    """The image's root, below a path with spaces; `sh` is the shell of the test."""
+    root = tmp_path / "the root"
+    shutil.copytree(RUNTIME, root, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "bin").mkdir()
+    sh = tmp_path / "bin" / "sh"
+    sh.write_text(f'#!/bin/bash\nexec {" ".join(shell)} "$@"\n')
+    sh.chmod(0o755)
+    return root
+
+
+@pytest.fixture
+def start(root: Path, shell: list[str], python: str, tmp_path: Path) -> Start:
+    def run(
+        *arguments: str, script: str = "start.sh", prestart: str | bytes | None = None, **environ: str
+    ) -> AbstractContextManager[Server]:
+        path = tmp_path / "a prestart script.sh"
+        if prestart is not None:
+            path.write_bytes(prestart if isinstance(prestart, bytes) else prestart.encode())
+        variables = {"PRE_START_PATH": str(path), **environ}
+        variables["PATH"] = f"{tmp_path / 'bin'}:{Path(python).parent}:{os.environ['PATH']}"
+        return launch(python, tmp_path / "my app", *arguments, command=[*shell, str(root / script)], environ=variables)
+
+    return run
+
+
+def test_starts_as_the_same_process_and_stops(start: Start) -> None:
+    with start("--root-path", "/a b") as one:
+        one.serving()
+        answer = one.get("/a%20b/")
+        assert answer["root_path"] == "/a b"
+        assert answer["parent"] == one.process.pid
+        assert one.stop() == 0
+
+
+def test_what_the_prestart_script_leaves_behind_reaches_the_server(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    prestart = f"""
+        export MARKER="two words  and 'quotes'"
+        not_exported=1
+        umask 027
+        ulimit -n 432
+        cd "{tmp_path}/elsewhere"
+    """
+    with start(prestart=prestart, PYTHONPATH=str(tmp_path / "my app")) as one:
+        one.serving()
+        assert one.get()["marker"] == "two words  and 'quotes'"
+        assert Path(f"/proc/{one.process.pid}/cwd").resolve() == tmp_path / "elsewhere"
+        assert "Umask:\t0027" in Path(f"/proc/{one.process.pid}/status").read_text()
+        assert any(
+            "432" in line
+            for line in Path(f"/proc/{one.process.pid}/limits").read_text().splitlines()
+            if line.startswith("Max open files")
+        )
+
+
+def test_the_prestart_script_runs_once_with_several_workers(start: Start) -> None:
+    with start(prestart="echo ran >> prestarted\n", WEB_CONCURRENCY="3") as one:
+        one.serving()
+        assert (one.directory / "prestarted").read_text() == "ran\n"
+
+
+@pytest.mark.parametrize("last", ["exit 0", "true", "", "exit", "trap 'echo mine' EXIT", "exec true"])
+def test_a_prestart_script_that_succeeds_goes_on_to_the_server(start: Start, last: str) -> None:
+    with start(prestart=f"echo hello\n{last}") as one:
+        one.serving()
+        assert "hello" in one.log
+
+
+@pytest.mark.parametrize(
+    ("script", "status"),
+    [
+        ("exit 7", 7),
+        ("false", 1),
+        ("sh -c 'exit 9'\necho not reached", 9),
+        ("kill -9 $$", 137),
+        ("no_such_command_here", 127),
+    ],
+)
+def test_a_prestart_script_that_fails_stops_with_its_status(start: Start, script: str, status: int) -> None:
+    with start(prestart=script) as one:
+        assert one.wait() == status
+        assert f"a prestart script.sh ended with status {status}: the server is not started" in one.log
+        assert "not reached" not in one.log
+        assert one.events("imported") == []
+
+
+def test_a_prestart_script_for_another_interpreter_is_run_with_it(start: Start) -> None:
+    program = "#!/usr/bin/env python3\nimport sys\nprint('interpreter', sys.version_info[0])\n"
+    with start(prestart=program) as one:
+        one.serving()
+        assert "interpreter 3" in one.log
+    with start(prestart='#! /usr/bin/env bash\n[[ x == x ]] && echo "bash $BASH_VERSION"\nexit 3\n') as one:
+        assert one.wait() == 3
+        assert "bash 5" in one.log
+
+
+def test_a_prestart_script_for_an_interpreter_that_is_not_there_is_sourced(start: Start) -> None:
+    with start(prestart="#!/opt/none/zsh\nexport MARKER=sourced\n") as one:
+        one.serving()
+        assert one.get()["marker"] == "sourced"
+
+
+def test_windows_line_ends_are_one_clear_line(start: Start) -> None:
+    with start(prestart=b"#!/bin/sh\r\necho hello\r\n") as one:
+        assert one.wait() == 1
+        assert "has Windows line ends (CRLF)" in one.log
+        assert len(one.log.splitlines()) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("interpreter", ["", "#!/usr/bin/env bash\n"])
+def test_a_stop_during_the_prestart_script_ends_at_once(start: Start, number: signal.Signals, interpreter: str) -> None:
+    with start(prestart=f"{interpreter}echo begun\nsleep 60\necho after\n") as one:
+        one.wait_log("begun")
+        begun = time.monotonic()
+        assert one.stop(number) == 0
+        assert time.monotonic() - begun < 2
+        assert "after" not in one.log
+        assert one.events("imported") == []
+
+
+def test_a_prestart_script_that_ignores_the_signal_is_ended(start: Start) -> None:
+    with start(prestart="trap '' TERM\necho begun\nsleep 60\n") as one:
+        one.wait_log("begun")
+        begun = time.monotonic()
+        assert one.stop() == 0
+        assert time.monotonic() - begun < 4
+
+
+def test_no_application_is_one_line_that_names_the_places(start: Start) -> None:
+    with start(MODULE_NAME="(unset)") as one:
+        assert one.wait() == 1
+        assert one.log.splitlines() == [
+            "hypercorn-image: error: no application: there is neither /app/app/main.py nor /app/main.py; "
+            "add one, or set MODULE_NAME or APP_MODULE"
+        ]
+
+
+def test_the_entry_point(root: Path, start: Start, shell: list[str], python: str) -> None:
+    environ = {"PATH": f"{Path(python).parent}:{os.environ['PATH']}"}
+    entry = [*shell, str(root / "entrypoint.sh")]
+    found = subprocess.run(
+        [*entry, "python", "-c", "print('ran', end='')"], env=environ, capture_output=True, check=True
+    )
+    assert found.stdout == b"ran"
+    assert subprocess.run([*entry, "sh", "-c", "exit 5"], env=environ, check=False).returncode == 5
+    with start("--root-path=/x", script="entrypoint.sh") as one:
+        assert one.serving().get("/x/")["root_path"] == "/x"
+
+
+# ---- reload --------------------------------------------------------------------------------------------------------
+
+
+def test_reload_on_a_change_of_the_code(start: Start) -> None:
+    with start(script="start-reload.sh", WEB_CONCURRENCY="5", WORKER_CLASS="trio", prestart="echo prestarted") as one:
+        one.serving()
+        assert "prestarted" in one.log
+        first = one.get()["pid"]
+        assert len(one.children()) == 1, "one worker, whatever the environment says"
+        main = one.directory / "main.py"
+        text = main.read_text()
+        main.write_text(text.replace('"marker":', '"changed": True, "marker":'))
+        one.wait_log("Serving ", 2)
+        assert "Changed: main.py: reloading" in one.log
+        assert one.get()["changed"] is True
+        assert one.get()["pid"] != first
+        assert one.stop() == 0
+
+
+def test_a_syntax_error_while_editing_does_not_end_the_reloader(start: Start) -> None:
+    with start(script="start-reload.sh") as one:
+        one.serving()
+        main = one.directory / "main.py"
+        text = main.read_text()
+        main.write_text(text + "\nthis is no Python\n")
+        one.wait_log("SyntaxError")
+        one.wait_log("waiting for a change")
+        assert one.process.poll() is None
+        main.write_text(text + "\n# repaired\n")
+        one.wait_log("Serving ", 2)
+        assert one.get()["pid"]
+        one.kill(signal.SIGINT)
+        assert one.wait() == 0
+
+
+def test_reload_sees_new_modules_and_forgets_a_crash(start: Start) -> None:
+    with start(script="start-reload.sh") as one:
+        one.serving()
+        with pytest.raises((EOFError, OSError)):
+            request(one.address, "/crash")
+        one.wait_log("waiting for a change")
+        (one.directory / "package").mkdir()
+        (one.directory / "package" / "__init__.py").write_text("")
+        one.wait_log("Serving ", 2)
+        assert one.get()["pid"]
+
+
+# ---- health check --------------------------------------------------------------------------------------------------
+
+
+def check(python: str, directory: Path, **environ: str) -> tuple[int, str]:
+    found = subprocess.run(
+        [python, "-IS", str(RUNTIME / "opt/hypercorn/healthcheck.py")],
+        env={"STATE_DIRECTORY": str(directory), **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return found.returncode, found.stdout + found.stderr
+
+
+@pytest.mark.every_python
+def test_the_health_check_asks_the_server_and_leaves_no_trace(python: str, tmp_path: Path) -> None:
+    with launch(python, tmp_path / "app") as one:
+        one.serving()
+        assert check(python, one.directory) == (0, "")
+        port = one.address[1]
+        assert one.stop() == 0
+        status, said = check(python, one.directory, HOST="127.0.0.1", TCP_PORT=str(port))
+        assert (status, "no answer from 127.0.0.1" in said) == (1, True), "by the environment, where there is no note"
+        assert len(one.log.splitlines()) == 3, "neither the access log nor the application hears of it"
+
+
+@pytest.mark.parametrize(("path", "status"), [("/", 0), ("/missing", 1)])
+def test_the_health_check_asks_for_a_path(python: str, tmp_path: Path, path: str, status: int) -> None:
+    with launch(python, tmp_path / "app", environ={"HEALTHCHECK_PATH": path, "ACCESS_LOG_SKIP": path}) as one:
+        one.serving()
+        found, said = check(python, one.directory)
+        assert found == status, said
+        assert ("404" in said) == (status == 1)
+        assert one.stop() == 0
+        assert f"GET {path}" not in one.log
+
+
+def test_the_health_check_by_unix_socket(python: str, tmp_path: Path) -> None:
+    with launch(python, tmp_path / "app", environ={"BIND": f"unix:{tmp_path}/sock"}) as one:
+        one.serving()
+        assert check(python, one.directory) == (0, "")
+
+
+@pytest.mark.parametrize("client_certificates", [False, True])
+def test_the_health_check_over_tls(python: str, tmp_path: Path, client_certificates: bool) -> None:
+    from tests.runtime.certificates import Authority
+
+    authority = Authority(tmp_path / "certificates")
+    certificate, key = authority.issue()
+    environ = {"USE_SSL": "true", "USE_TCP": "false", "SSL_PORT": "0", "CERTFILE": certificate, "KEYFILE": key}
+    if client_certificates:
+        environ["CA_CERTS"] = str(authority.ca)
+    with launch(python, tmp_path / "app", environ=environ) as one:
+        one.serving()
+        assert check(python, one.directory) == (0, "")
+
+
+def test_the_health_check_notices_a_server_that_hangs(python: str, tmp_path: Path) -> None:
+    environ = {"APP_MODULE": "main:hang", "WEB_CONCURRENCY": "1", "HEALTHCHECK_TIMEOUT": "0.3", "GRACEFUL_TIMEOUT": "0"}
+    with launch(python, tmp_path / "app", environ=environ) as one:
+        one.serving()
+        assert check(python, one.directory)[0] == 0
+        from tests.runtime.server import connect
+
+        with connect(one.address) as sock:
+            sock.sendall(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            one.wait_events("hanging", 1)
+            status, said = check(python, one.directory)
+            assert status == 1
+            assert "no answer" in said
+
+
+def test_the_health_check_before_the_server_is_up(python: str, tmp_path: Path) -> None:
+    status, said = check(python, tmp_path, USE_TCP="false")
+    assert (status, said) == (1, "unhealthy: the server is not up: it has not noted where it listens\n")
