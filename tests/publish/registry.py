@@ -41,8 +41,10 @@ class Request:
         return match[1] if match and self.method == "PUT" and not match[1].startswith("sha256-") else None
 
 
+HANGS_UP = 0
+"""What a fault returns to have the connection cut."""
 Fault = Callable[[Request], int | None]
-"""Returns None to pass a request on, a status to answer with instead, 0 to cut the connection."""
+"""Returns None to pass a request on, or a status to answer with instead."""
 
 
 class Registry:
@@ -117,7 +119,7 @@ class Registry:
                 request = Request(self.command, self.path.partition("?")[0])
                 registry.requests.append(request)
                 status = registry.fault(request)
-                if status == 0:
+                if status == HANGS_UP:
                     self.close_connection = True
                     self.connection.shutdown(socket.SHUT_RDWR)
                     return

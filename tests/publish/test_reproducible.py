@@ -1,4 +1,4 @@
-"""The same commit gives the same digest, whoever builds it, and however the matrix is split between builders."""
+"""The same commit gives the same digest, whoever builds it: the matrix is split between two builders."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import pytest
 
 from imagematrix import buildkit, engine
 from imagematrix.build import say
-from tests.publish.conftest import RUN, Repository
+from tests.publish.conftest import RUN, TAG, Repository, offer_base
 
 pytestmark = pytest.mark.xdist_group("publish")
+OTHER_TAG, OTHER_BASE = "python3.11-alpine", "python:3.11-alpine3.24"
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,17 @@ def second_builder(host: engine.Engine) -> Iterator[str]:
         yield name
 
 
-def test_two_builders_with_caches_of_their_own(repository: Repository, second_builder: str) -> None:
-    here = repository.elsewhere("one").published("--unsigned")
-    there = repository.elsewhere("two").published("--unsigned", BUILDER=second_builder)
-    assert here == there
+def test_two_builders_share_the_matrix_and_give_the_same_digests(
+    repository: Repository, host: engine.Engine, builder: str, second_builder: str
+) -> None:
+    offer_base(host, repository.registry, OTHER_BASE)
+    assert repository.run("base_lock", "--tag", OTHER_TAG).status == 0
+    repository.commit()
+    both = f"{OTHER_TAG},{TAG}"
+    alone = repository.elsewhere("alone").push("--unsigned", "--image", "hypercorn", tag=both)
+    split = repository.elsewhere("split", BUILDER=f"{second_builder},{builder}").push("--unsigned", tag=both)
+    assert (alone.status, split.status) == (0, 0), alone.errors + split.errors
+    assert f"on {builder} …" in split.errors
+    assert f"on {second_builder} …" in split.errors
+    digests = {row["variant"]: row["digest"] for row in split.rows}
+    assert {row["variant"]: row["digest"] for row in alone.rows}.items() <= digests.items()
