@@ -50,7 +50,9 @@ Fault = Callable[[Request], int | None]
 class Registry:
     """Debian's docker-registry, not installed, and the proxy before it, whose address is the registry's for all."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, more: str = "") -> None:
+        """Keep its data in `folder`; `more` is added to its settings."""
+        self.more = more
         self.folder, self.fault, self.requests = folder, passing, list[Request]()
         package = host.make_artefact("docker-registry", "debian-package.sh", ["stable", "docker-registry"], say)
         self.program = package / "usr/bin/docker-registry"
@@ -63,7 +65,7 @@ class Registry:
 
     def start(self) -> None:
         config = self.folder.parent / f"{self.folder.name}.yml"
-        config.write_text(CONFIG % (self.folder, self.port))
+        config.write_text(CONFIG % (self.folder, self.port) + self.more)
         log = (self.folder.parent / f"{self.folder.name}.log").open("ab")
         self.process = subprocess.Popen([self.program, "serve", config], stdout=log, stderr=log)
         log.close()
