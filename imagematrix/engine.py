@@ -15,7 +15,8 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from docker.client import DockerClient, from_env
@@ -37,12 +38,21 @@ _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass(frozen=True)
 class Engine:
-    """An engine that has answered, and the clients that work with it."""
+    """An engine that has answered, and the clients that work with it, which are looked for when first needed."""
 
     host: str  # a value for DOCKER_HOST
-    docker: list[str]  # argv of a docker client
-    buildx: list[str]  # argv, to be followed by "bake", …
     started_here: bool  # by `ensure`, now or in an earlier run
+    say: Say = field(repr=False, compare=False)
+
+    @cached_property
+    def docker(self) -> list[str]:
+        """The argv of a docker client. Raises UserError where there is none and none can be installed."""
+        return _docker_client(self.host, self.say)
+
+    @cached_property
+    def buildx(self) -> list[str]:
+        """The argv to be followed by "bake" and so on; raises UserError as `docker` does."""
+        return _buildx(self.host, self.say)
 
     def client(self) -> DockerClient:
         """Return a client of the engine's API. Raises UserError when it has gone."""
@@ -77,7 +87,7 @@ def ensure(say: Say) -> Engine:
             if address != DEFAULT_HOST:
                 raise UserError(f"the engine at {address} (DOCKER_HOST or docker context) does not answer: {reason}")
             _start(reason, say)
-        return Engine(address, _docker_client(address, say), _buildx(address, say), _own_daemon() is not None)
+        return Engine(address, _own_daemon() is not None, say)
 
 
 def configured_host() -> str:

@@ -283,4 +283,4 @@ def test_the_command_says_what_is_not_available(monkeypatch, capsys):
 
 def test_an_engine_that_has_gone_is_a_users_error():
     with pytest.raises(UserError, match="no longer answers"):
-        bases.obtain(Engine("tcp://127.0.0.1:1", [], [], False), ["python:3.13-slim-trixie"], print)
+        bases.obtain(Engine("tcp://127.0.0.1:1", False, print), ["python:3.13-slim-trixie"], print)
