@@ -4,7 +4,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help generate check list lock bases build test smoke clean engine-stop
+.PHONY: help generate check list lock bases build test unit smoke plan push outdated clean engine-stop
 
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -41,18 +41,31 @@ check: $(VENV)/ready ## write nothing; list every file of build/ and README.md t
 list: $(VENV)/ready ## list the variants
 	@$(RUN) generate.py --list $(FILTERS)
 
-lock: $(VENV)/ready ## resolve the newest wheels for every Python into locks/ (needs the network)
+lock: $(VENV)/ready ## pin the newest wheels for every Python, and the base images where a registry answers (needs the network)
 	@$(RUN) -m imagematrix.lock $(FILTERS)
+	@$(RUN) -m imagematrix.base_lock $(FILTERS)
 
 build: generate ## build and tag images on the container engine
 	@$(RUN) -m imagematrix.build $(FILTERS)
 
-test: $(VENV)/ready ## first the tests that need no engine, then every image
-	@$(RUN) -m pytest -n $(JOBS) --ignore tests/images
+test: unit ## first the tests that need no engine, then every image, then publishing to a registry on loopback
 	@$(MAKE) --no-print-directory smoke
+	@$(RUN) -m pytest tests/publish
+
+unit: $(VENV)/ready ## the tests that need no engine
+	@$(RUN) -m pytest -n $(JOBS) --ignore tests/images --ignore tests/publish
 
 smoke: build ## build, then test every image that could be built
 	@$(RUN) -m pytest -n $(JOBS) --dist loadgroup tests/images $(FILTERS)
+
+plan: $(VENV)/ready ## say what push would do with each variant, and why (REGISTRY=HOST[/NAMESPACE], FORMAT=json)
+	@$(RUN) -m imagematrix.plan $(FILTERS) $(if $(FORMAT),--$(FORMAT))
+
+push: $(VENV)/ready ## publish what has changed: build, prove, sign, tag (BUILDER=, REGISTRY=, DRY_RUN=1)
+	@$(RUN) -m imagematrix.push $(FILTERS) $(if $(DRY_RUN),--dry-run)
+
+outdated: $(VENV)/ready ## say what has a newer base or package, and which Python's support ends soon
+	@$(RUN) -m imagematrix.outdated $(FILTERS)
 
 clean: $(VENV)/ready ## remove the images and containers that this repository made from the engine
 	@$(RUN) -m imagematrix.clean $(FILTERS)

@@ -7,6 +7,7 @@ writes them (imagematrix.lock); here they are only read.
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,9 @@ from packaging.utils import canonicalize_name
 
 from imagematrix.errors import InputError
 
+BASES = "bases.json"
+"""The lock of the base images: official name -> digest."""
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _PACKAGE = re.compile(r"^(?P<name>[a-z0-9-]+)==(?P<version>\S+) \\$")
 _HASH = re.compile(r"^    --hash=(?P<hash>sha256:[0-9a-f]{64})(?: \\)?$")
 _FOR = re.compile(r"^    # for (?P<roots>.+)$")
@@ -55,6 +59,7 @@ class Locks:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._read: dict[Path, Lock] = {}
+        self._bases: dict[str, str] | None = None
 
     def path(self, python: str, libc: str) -> Path:
         """Return the file that holds the lock: the C library's own where there is one, else the Python's."""
@@ -80,6 +85,24 @@ class Locks:
                 )
         roots = {root(requirement) for requirement in requirements}
         return tuple(package for package in lock.packages if roots.intersection(package.roots))
+
+    def base_digest(self, base: str) -> str | None:
+        """Return the digest that a base image is pinned to, None if it is not. Raises InputError for a damaged lock."""
+        if self._bases is None:
+            self._bases = read_bases(self.folder)
+        return self._bases.get(base)
+
+
+def read_bases(folder: Path) -> dict[str, str]:
+    """Return the lock of the base images in a folder, {} if there is none. Raises InputError if it is damaged."""
+    path = folder / BASES
+    try:
+        found = json.loads(path.read_bytes()) if path.exists() else {}
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder.name}/{BASES}: cannot be read: {error}; remove it and run: make lock") from None
+    if not isinstance(found, dict) or not all(_DIGEST.fullmatch(str(digest)) for digest in found.values()):
+        raise InputError(f"{folder.name}/{BASES}: is not as `make lock` writes it; remove it and run: make lock")
+    return found
 
 
 def read(path: Path) -> Lock:

@@ -164,6 +164,12 @@ class Variant:
         return self.python.bases[self.os.name]
 
     @property
+    def pinned_base(self) -> str:
+        """The base with the digest that locks/bases.json gives it: name@sha256:…; the name alone if it gives none."""
+        digest = self.matrix.locks.base_digest(self.base)
+        return f"{self.base}@{digest}" if digest else self.base
+
+    @property
     def worker_classes(self) -> tuple[str, ...]:
         """The values of WORKER_CLASS that work in it."""
         return ("asyncio", *(extra.worker_class for extra in self.extras if extra.worker_class))

@@ -1,8 +1,9 @@
 # shellcheck shell=bash
 # What the stand-ins on Debian share around a /usr/local that holds CPython; sourced after common.sh.
 
-make_debian() { # SUITE ROOT PACKAGE…
-    local options=() path sources="deb [signed-by=$KEYRING] $DEBIAN_ARCHIVE $1 main"
+make_debian() { # SUITE ROOT PACKAGE…; of ARCHITECTURE and mmdebstrap's VARIANT, if they are set
+    local options=(${ARCHITECTURE:+"--architectures=$ARCHITECTURE"}) path
+    local sources="deb [signed-by=$KEYRING] $DEBIAN_ARCHIVE $1 main"
     # What debian:slim leaves out: https://github.com/debuerreotype/debuerreotype/blob/master/scripts/.slimify-excludes
     for path in man doc locale info lintian groff linda; do
         options+=(--dpkgopt="path-exclude=/usr/share/$path/*")
@@ -19,7 +20,7 @@ make_debian() { # SUITE ROOT PACKAGE…
         [ -z "$DEBIAN_SECURITY" ] || sources+=$'\n'"deb [signed-by=$KEYRING] $DEBIAN_SECURITY $1-security main"
     fi
     # In a mount namespace of its own: whatever kills it, no mount stays behind.
-    unshare --mount -- mmdebstrap --mode=root --variant=minbase --include="${*:3}" "${options[@]}" "$1" "$2" <<<"$sources"
+    unshare --mount -- mmdebstrap --mode=root --variant="${VARIANT:-minbase}" --include="${*:3}" "${options[@]}" "$1" "$2" <<<"$sources"
     (
         cd "$2" || exit
         rm -rf etc/resolv.conf etc/hostname etc/apt/apt.conf.d/99mmdebstrap var/log/dpkg.log var/log/apt/* \

@@ -1,0 +1,203 @@
+"""A registry, a builder and a repository to publish from, for as long as the tests of publishing run.
+
+The builder is the stand-in for BuildKit, unless BUILDER names one; the bases are what this machine has, pushed to the
+registry as if it were a mirror of Docker Hub. Everything is named after this run and gone when it ends.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagematrix import bases, buildkit, cli, engine, sign
+from imagematrix.build import say
+from imagematrix.registry import Registry as Client
+from tests.publish.registry import Registry, passing
+
+TAG = "python3.13-alpine"
+BASE = "python:3.13-alpine3.24"
+RUN = uuid.uuid4().hex[:8]
+
+
+@pytest.fixture(scope="session")
+def host() -> engine.Engine:
+    return engine.ensure(say)
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    one = Registry(tmp_path_factory.mktemp("registry") / "data")
+    one.start()
+    yield one
+    one.close()
+
+
+@pytest.fixture(autouse=True)
+def working_again(registry: Registry) -> Iterator[None]:
+    yield
+    registry.fault = passing
+    if registry.process is None:
+        registry.start()
+
+
+@pytest.fixture(scope="session")
+def builder(host: engine.Engine) -> Iterator[str]:
+    name = f"hcimg-{RUN}-a"
+    buildkit.sweep()
+    with buildkit.stand_in(host, name, say):
+        yield name
+
+
+@pytest.fixture(scope="session")
+def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("key")
+    make_key(folder)
+    return folder / "cosign.key"
+
+
+def make_key(folder: Path) -> None:
+    command = [sign.cosign(say), "generate-key-pair"]
+    subprocess.run(command, cwd=folder, env={**os.environ, "COSIGN_PASSWORD": "test"}, check=True, capture_output=True)
+
+
+def offer_base(host: engine.Engine, registry: Registry, name: str) -> None:
+    """Push a base that this machine has to the registry, under the official name."""
+    found = bases.obtain(host, [name], say)[name]
+    if isinstance(found, bases.Unavailable):
+        pytest.skip(f"{name} cannot be had here: {found.reason}")
+    reference = f"{registry.address}/library/{name}"
+    subprocess.run([*host.docker, "tag", found.reference, reference], check=True)
+    try:
+        subprocess.run([*host.docker, "push", "--quiet", reference], check=True, stdout=subprocess.DEVNULL)
+    finally:
+        subprocess.run([*host.docker, "rmi", reference], check=True, stdout=subprocess.DEVNULL)
+
+
+@dataclass(frozen=True)
+class Result:
+    status: int
+    output: str
+    errors: str
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        return list(json.loads(self.output))
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A clone of this repository that publishes to the test's registry, and what it runs there."""
+
+    root: Path
+    registry: Registry
+    environment: dict[str, str]
+
+    def run(self, verb: str, *arguments: str, **environment: str) -> Result:
+        done = subprocess.run(
+            [sys.executable, "-m", f"imagematrix.{verb}", "--root", str(self.root), *arguments],
+            cwd=self.root,
+            env={**self.environment, **environment},
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    def plan(self, *filters: str) -> dict[str, tuple[str, str]]:
+        rows = self.run("plan", "--json", *(filters or ("--tag", TAG))).rows
+        return {f"{row['image']}:{row['tag']}": (row["action"], row["reason"]) for row in rows}
+
+    def push(self, *arguments: str, tag: str = TAG, **environment: str) -> Result:
+        return self.run("push", "--json", "--allow-stand-ins", "--tag", tag, *arguments, **environment)
+
+    def published(self, *arguments: str, **environment: str) -> dict[str, str]:
+        """Push, which must succeed; return variant -> digest."""
+        done = self.push(*arguments, **environment)
+        assert done.status == 0, done.errors + done.output
+        return {row["variant"]: row["digest"] for row in done.rows}
+
+    def tags(self, image: str = "hypercorn") -> dict[str, str]:
+        return self.registry.tags(f"{self.environment['REGISTRY'].partition('/')[2]}/{image}")
+
+    def edit(self, name: str, pattern: str, new: str) -> None:
+        text = (self.root / name).read_text()
+        assert re.search(pattern, text), (name, pattern)
+        (self.root / name).write_text(re.sub(pattern, new, text, count=1))
+
+    def commit(self, *, generate: bool = True) -> None:
+        if generate:
+            subprocess.run([sys.executable, self.root / "generate.py"], check=True, capture_output=True)
+        git(self.root, "add", "-A")
+        git(self.root, "commit", "-qm", "a change")
+
+    def elsewhere(self, namespace: str, **environment: str) -> Repository:
+        """The same, published below another namespace, where nothing is yet."""
+        registry = f"{self.registry.address}/{namespace}"
+        return dataclasses.replace(self, environment={**self.environment, "REGISTRY": registry, **environment})
+
+
+def git(root: Path, *arguments: str) -> None:
+    who = ["-c", "user.name=test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", *who, *arguments], cwd=root, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="session")
+def repository(
+    tmp_path_factory: pytest.TempPathFactory, host: engine.Engine, registry: Registry, builder: str, key: Path
+) -> Repository:
+    """A clone with the work tree's state, for one platform, its base pinned to what the registry has."""
+    root = tmp_path_factory.mktemp("repository") / "clone"
+    git(cli.ROOT, "clone", "-q", "--no-hardlinks", str(cli.ROOT), str(root))
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=cli.ROOT, capture_output=True
+    )
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        if (cli.ROOT / name).exists():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(cli.ROOT / name, root / name)
+    offer_base(host, registry, BASE)
+    environment = {
+        **{name: value for name, value in os.environ.items() if name not in ("SOURCE_DATE_EPOCH", "PYTHONPATH")},
+        "REGISTRY": f"{registry.address}/first",
+        "BASE_MIRROR": registry.address,
+        "BUILDER": builder,
+        "COSIGN_KEY": str(key),
+        "COSIGN_PASSWORD": "test",
+        "PYTHONPATH": str(root),
+    }
+    made = Repository(root, registry, environment)
+    made.edit("matrix.yaml", r"platforms: .*", "platforms: [linux/amd64]")
+    locked = made.run("base_lock", "--tag", TAG)
+    assert locked.status == 0, locked.errors
+    made.commit()
+    return made
+
+
+@pytest.fixture(scope="session")
+def client(host: engine.Engine) -> Client:
+    return Client(host.buildx)
+
+
+def verified(repository: Repository, key: Path, image: str, digest: str, kind: str = "") -> list[dict[str, Any]]:
+    """Return what cosign finds to be signed by the key: the predicates of that kind, or of a signature nothing."""
+    name = f"{repository.environment['REGISTRY']}/{image}@{digest}"
+    verb = ["verify-attestation", "--type", kind] if kind else ["verify"]
+    command = [sign.cosign(say), *verb, "--key", str(key.with_suffix(".pub")), "--insecure-ignore-tlog=true", name]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "COSIGN_PASSWORD": "test"})
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.strip()]
+    return [json.loads(base64.b64decode(line["payload"]))["predicate"] for line in lines if "payload" in line]

@@ -1,0 +1,185 @@
+"""What publishing decides, without a registry or an engine: tags, reasons, and that only what changed is touched."""
+
+from __future__ import annotations
+
+import datetime
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from imagematrix import cli
+from imagematrix.base_lock import updated, write
+from imagematrix.build import INPUTS_LABEL
+from imagematrix.loading import load
+from imagematrix.model import Matrix, Variant
+from imagematrix.plan import BASE_LABEL, Decision, Found, decide, relocated
+from imagematrix.registry import Published
+from imagematrix.render import PARENT_LABEL, input_digest, render
+
+MATRIX = load(cli.ROOT)
+PLATFORMS = {"linux/amd64": "sha256:amd64", "linux/arm64": "sha256:arm64"}
+DAY = datetime.date(2026, 11, 22)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A copy of what the matrix is rendered from, with every base pinned."""
+    for name in ("matrix.yaml", "templates", "locks", "runtime"):
+        source = cli.ROOT / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
+    pin(tmp_path, dict.fromkeys({variant.base for variant in MATRIX.variants}, "sha256:" + "0" * 64))
+    return tmp_path
+
+
+def pin(root: Path, digests: dict[str, str]) -> None:
+    write(root / "locks", digests)
+
+
+def read(root: Path) -> tuple[Matrix, dict[Variant, str]]:
+    matrix = load(root)
+    files = render(matrix, root)
+    return matrix, {variant: input_digest(variant, files) for variant in matrix.variants}
+
+
+def published(root: Path) -> dict[str, Published]:
+    """What a registry has when everything in a repository was just published."""
+    matrix, inputs = read(root)
+    return {variant.name: one(variant, inputs) for variant in matrix.variants}
+
+
+def one(variant: Variant, inputs: dict[Variant, str]) -> Published:
+    labels = {INPUTS_LABEL: inputs[variant], BASE_LABEL: variant.pinned_base}
+    if variant.image.parent:
+        labels[PARENT_LABEL] = inputs[variant.at(variant.image.parent)]
+    return Published(f"sha256:{variant.name}", PLATFORMS, labels)
+
+
+def plan(root: Path, have: dict[str, Published]) -> dict[str, Decision]:
+    matrix, inputs = read(root)
+    return {one.name: decide(one, inputs, Found(have.get(one.name), {})) for one in matrix.variants}
+
+
+def edit(root: Path, name: str, old: str, new: str) -> None:
+    text = (root / name).read_text()
+    assert old in text
+    (root / name).write_text(text.replace(old, new, 1))
+
+
+# --- tags ---
+
+
+def variant(name: str) -> Variant:
+    return next(one for one in MATRIX.variants if one.name == name)
+
+
+def test_a_stable_variant_has_moving_version_dated_and_alias_tags() -> None:
+    newest = [one for one in MATRIX.variants if one.python.status == "stable" and one.os.name == "slim"][-1]
+    assert newest.tags == (newest.tag, f"{newest.server_version}-{newest.tag}", "latest", "slim")
+    assert newest.dated_tag(DAY) == f"{newest.tag}-20261122"
+
+
+def test_every_alias_names_one_variant_of_each_image() -> None:
+    for image in MATRIX.images:
+        aliases = sorted(alias for one in MATRIX.variants if one.image == image for alias in one.aliases)
+        assert aliases == ["alpine", "latest", "slim"]
+
+
+def test_a_python_at_its_end_of_life_is_built_and_takes_no_alias() -> None:
+    ended = [one for one in MATRIX.variants if one.python.status == "eol"]
+    assert ended
+    assert not any(one.aliases for one in ended)
+
+
+def test_no_two_variants_share_a_tag_of_any_kind() -> None:
+    references = [f"{one.image.name}:{tag}" for one in MATRIX.variants for tag in (*one.tags, one.dated_tag(DAY))]
+    assert len(references) == len(set(references))
+
+
+def test_another_registry_changes_where_and_not_what() -> None:
+    moved = relocated(MATRIX, "127.0.0.1:5000/mine")
+    assert moved.variants[0].references[0].startswith("127.0.0.1:5000/mine/")
+    assert [one.tags for one in moved.variants] == [one.tags for one in MATRIX.variants]
+
+
+# --- decisions ---
+
+
+def test_what_the_registry_has_not_got_is_new(repository: Path) -> None:
+    assert {(one.action, one.reason) for one in plan(repository, {}).values()} == {("build", "new")}
+
+
+def test_what_has_not_changed_is_kept(repository: Path) -> None:
+    assert {one.action for one in plan(repository, published(repository)).values()} == {"keep"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda root: edit(root, "matrix.yaml", "registry:", "# a word\nregistry:"),
+        lambda root: edit(root, "matrix.yaml", "2030-10-31", "2030-10-30"),
+        lambda root: edit(root, "matrix.yaml", "namespace: hypercorn", "namespace: somebody"),
+    ],
+    ids=["a comment", "a day of support", "another namespace"],
+)
+def test_what_is_in_no_image_publishes_nothing(repository: Path, change: Callable[[Path], None]) -> None:
+    before = published(repository)
+    change(repository)
+    assert {one.action for one in plan(repository, before).values()} == {"keep"}
+
+
+def test_a_new_base_digest_publishes_exactly_what_is_on_that_base(repository: Path) -> None:
+    before, base = published(repository), variant("hypercorn:python3.13-slim").base
+    zeros = dict.fromkeys({one.base for one in MATRIX.variants}, "sha256:" + "0" * 64)
+    pin(repository, {**zeros, base: "sha256:" + "1" * 64})
+    changed = {name: one.reason for name, one in plan(repository, before).items() if one.action != "keep"}
+    assert set(changed) == {one.name for one in MATRIX.variants if one.base == base}
+    assert {reason.partition(":")[0] for reason in changed.values()} == {"base changed"}
+
+
+def test_a_new_wheel_publishes_the_images_it_is_in_and_their_children(repository: Path) -> None:
+    before = published(repository)
+    lock = repository / "locks/python3.13.txt"
+    first = next(line for line in lock.read_text().splitlines() if line.startswith("hypercorn=="))
+    edit(repository, "locks/python3.13.txt", first, "hypercorn==99.0 \\")
+    changed = {name: one.reason for name, one in plan(repository, before).items() if one.action == "build"}
+    cells = [one for one in MATRIX.variants if one.python.version == "3.13"]
+    assert changed == {one.name: "parent changed: hypercorn" if one.image.parent else "inputs changed" for one in cells}
+
+
+def test_a_childs_own_wheel_leaves_its_parent_alone(repository: Path) -> None:
+    before = published(repository)
+    lock = repository / "locks/python3.13.txt"
+    line = next(line for line in lock.read_text().splitlines() if line.startswith("fastapi=="))
+    edit(repository, "locks/python3.13.txt", line, "fastapi==99.0 \\")
+    changed = {name: one.reason for name, one in plan(repository, before).items() if one.action == "build"}
+    cells = [one for one in MATRIX.variants if one.python.version == "3.13" and one.image.parent]
+    assert changed == {one.name: "inputs changed" for one in cells}
+
+
+def test_a_platform_that_is_missing_is_built(repository: Path) -> None:
+    have = published(repository)
+    name = "hypercorn:python3.13-slim"
+    have[name] = replace(have[name], platforms={"linux/amd64": "sha256:amd64"})
+    decisions = plan(repository, have)
+    assert [(one.variant.name, one.reason) for one in decisions.values() if one.action != "keep"] == [
+        (name, "inputs changed: no linux/arm64 yet")
+    ]
+
+
+def test_a_tag_that_names_something_else_is_moved_without_a_build(repository: Path) -> None:
+    matrix, inputs = read(repository)
+    newest = next(one for one in matrix.variants if "latest" in one.aliases)
+    have = one(newest, inputs)
+    decision = decide(newest, inputs, Found(have, {**dict.fromkeys(newest.tags, have.digest), "latest": None}))
+    assert (decision.action, decision.stale_tags) == ("tag", ("latest",))
+
+
+# --- the lock of the bases ---
+
+
+def test_the_lock_of_the_bases_forgets_what_nobody_uses_and_keeps_what_was_not_found() -> None:
+    lock = updated({"a": "1", "b": "1", "gone": "1"}, {"a": "2", "b": None}, ["a", "b", "c"])
+    assert lock == {"a": "2", "b": "1"}
