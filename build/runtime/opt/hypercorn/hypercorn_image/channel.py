@@ -9,7 +9,7 @@ import os
 from typing import Any, Dict, List
 
 READY, RECYCLE, FAILED, QUIC_CLOSED = "ready", "recycle", "failed", "quic-closed"  # worker to parent
-STOP = "stop"  # parent to worker; "seconds": how long requests in progress may take
+STOP = "stop"  # parent to worker; "seconds": for requests in progress; "last": nobody goes on accepting
 
 
 class Sender:

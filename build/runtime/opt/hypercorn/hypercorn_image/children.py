@@ -50,12 +50,15 @@ class Child:
         child.receiver, child.sender = channel.Receiver(read_parent), channel.Sender(write_child)
         return child
 
-    def stop(self, seconds: float) -> None:
-        """Tell it to finish what it does within `seconds`; one that is still starting is ended."""
+    def stop(self, seconds: float, last: bool = False) -> None:
+        """Tell it to finish what it does within `seconds`; one that is still starting is ended.
+
+        `last` says that nobody goes on accepting.
+        """
         if self.stopping:
             return
         self.stopping = True
-        self.sender.send(channel.STOP, seconds=seconds)
+        self.sender.send(channel.STOP, seconds=seconds, last=last)
         self.kill_at = time.monotonic() + (seconds + _AFTER_TIMEOUT if self.ready else _WHILE_STARTING)
         if not self.ready:
             self._signal(signal.SIGTERM)

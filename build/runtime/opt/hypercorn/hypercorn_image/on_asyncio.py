@@ -15,10 +15,10 @@ from typing import Any, List, Optional, Set
 import hypercorn.asyncio
 import hypercorn.protocol.h2
 
-from hypercorn_image import channel
+from hypercorn_image import channel, draining
 from hypercorn_image.gate import Gate
 from hypercorn_image.lifespan import Lifespan
-from hypercorn_image.quic import Quic
+from hypercorn_image.quic import Quic, begins_connection
 from hypercorn_image.worker import LIFESPAN_GRACE, LINGER, SETTLE, Worker
 
 # On Python 3.8 a cancelled connection of Hypercorn spins for ever, in the backport of TaskGroup that it uses there
@@ -65,6 +65,22 @@ class _Connection(asyncio.Protocol):
         self._inner.connection_lost(exc)
 
 
+class _Datagrams(asyncio.DatagramProtocol):
+    """Passes datagrams on to Hypercorn's server; when `closing`, none that begin a connection.
+
+    Their clients send them again, and by then another worker has the socket's place.
+    """
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+        self.closing = False
+        self.connection_made = inner.connection_made  # type: ignore[method-assign]
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        if not (self.closing and begins_connection(data, self.inner)):
+            self.inner.datagram_received(data, addr)
+
+
 class LoopMixin:
     """What is added to an event loop class: `servers`, `transports` and `datagrams` made through it."""
 
@@ -84,9 +100,11 @@ class LoopMixin:
 
     async def create_datagram_endpoint(self, protocol_factory: Any, *args: Any, **kwargs: Any) -> Any:
         """Make a datagram endpoint that is known."""
-        pair = await super().create_datagram_endpoint(protocol_factory, *args, **kwargs)  # type: ignore[misc]
-        self.datagrams.append(pair)
-        return pair
+        transport, protocol = await super().create_datagram_endpoint(  # type: ignore[misc]
+            lambda: _Datagrams(protocol_factory()), *args, **kwargs
+        )
+        self.datagrams.append((transport, protocol))
+        return transport, protocol.inner
 
 
 def loop_class(worker_class: str) -> Any:
@@ -216,20 +234,27 @@ class _Serving:
         await self.worker.drain(asyncio.sleep)
         await self._stop_accepting()
         await self.gate.leave()
-        await asyncio.sleep(min(SETTLE, self.worker.left()))
+        if self.loop.transports or self.loop.datagrams:
+            await asyncio.sleep(min(SETTLE, self.worker.left()))
         self.worker.config.graceful_timeout = self.worker.left() + (0 if _CANCELS else _DAY)
         self.settled_at = time.monotonic()
 
     async def _stop_accepting(self) -> None:
         # First no more events, then the connections that were accepted already get their transports, then the close:
         # Python drops a connection whose server was closed between its accept and its transport (Server._attach).
+        for _, datagrams in self.loop.datagrams:
+            datagrams.closing = True
         for server in self.loop.servers:
+            if self.worker.worker_class == "uvloop":
+                server.close()  # at once, and without such a gap
+                continue
             for sock in server.sockets:
-                with contextlib.suppress(Exception):  # uvloop keeps its own watchers and has no such gap
-                    self.loop.remove_reader(sock.fileno())
-        await asyncio.sleep(0.01)
-        for server in self.loop.servers:
-            server.close()
+                self.loop.remove_reader(sock.fileno())
+        if self.worker.worker_class != "uvloop":
+            draining.replace(self.worker.listening)
+            await asyncio.sleep(0.01)
+            for server in self.loop.servers:
+                server.close()
 
     async def _is_over(self) -> bool:
         """Tell whether waiting for Hypercorn any longer is of no use, and help it on."""
@@ -255,12 +280,12 @@ class _Serving:
 
     async def _close_quic(self) -> bool:
         if self.quic is None:
-            self.quic = [Quic(server) for _, server in self.loop.datagrams if hasattr(server, "protocol_queue")]
+            self.quic = [Quic(one.inner) for _, one in self.loop.datagrams if hasattr(one.inner, "protocol_queue")]
         closed = [await quic.close_finished() for quic in self.quic]
         if all(quic.gone for quic in self.quic):
-            for transport, server in self.loop.datagrams:
-                if hasattr(server, "protocol_queue") and not transport.is_closing():
-                    server.datagram_received(b"", ("", 0))  # wakes its loop, which then ends
+            for transport, one in self.loop.datagrams:
+                if hasattr(one.inner, "protocol_queue") and not transport.is_closing():
+                    one.inner.datagram_received(b"", ("", 0))  # wakes its loop, which then ends
                     transport.close()
             self.worker.quic_is_closed()
         return all(closed)

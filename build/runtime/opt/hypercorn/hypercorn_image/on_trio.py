@@ -1,9 +1,7 @@
 """A worker on trio: the same order of stopping as `on_asyncio`, with trio's means."""
 
 import gc
-import os
 import signal
-import socket
 import time
 from typing import Any, Callable, List, Optional, Tuple
 
@@ -11,7 +9,7 @@ import hypercorn.protocol.h2
 import hypercorn.trio
 import trio
 
-from hypercorn_image import channel
+from hypercorn_image import channel, draining
 from hypercorn_image.gate import GOING_AWAY, Gate
 from hypercorn_image.lifespan import Lifespan
 from hypercorn_image.quic import Quic
@@ -105,14 +103,8 @@ class _Serving:
         self.settled_at = time.monotonic()
 
     async def _stop_accepting(self) -> None:
-        # Hypercorn's accepting tasks end only with the trigger, too late for what they have just accepted. A socket to
-        # which nobody can connect takes the place of each listening one, under the same number.
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as nobody:
-            nobody.bind("")  # an abstract address of the kernel's choice
-            nobody.listen(1)
-            nobody.setblocking(False)
-            for descriptor in self.worker.listening:
-                os.dup2(nobody.fileno(), descriptor)
+        # Hypercorn's accepting tasks end only with the trigger, too late for what they have just accepted.
+        draining.replace(self.worker.listening)
 
     async def _is_over(self) -> bool:
         """Tell whether waiting for Hypercorn any longer is of no use, and help it on."""

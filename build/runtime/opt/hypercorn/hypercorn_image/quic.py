@@ -7,9 +7,19 @@ Hypercorn's server object read-only; where that looks different, a stop is merel
 closes its QUIC connections itself.
 """
 
+import time
 from typing import Any, Iterable, List
 
 _H3_NO_ERROR = 0x100
+_HANDSHAKE = 1.0  # seconds that a connection which is still being set up is given
+
+
+def begins_connection(data: bytes, server: Any) -> bool:
+    """Tell whether a datagram is an Initial packet (RFC 9000, 17.2.2) of a connection that `server` does not know."""
+    if len(data) < 7 or data[0] & 0xF0 != 0xC0:
+        return False
+    connections = getattr(getattr(server, "protocol", None), "connections", {})
+    return data[6 : 6 + data[5]] not in connections
 
 
 class Quic:
@@ -18,6 +28,7 @@ class Quic:
     def __init__(self, server: Any) -> None:
         self._server = server
         self._closed: List[Any] = []
+        self._begun = time.monotonic()
 
     @property
     def gone(self) -> bool:
@@ -33,7 +44,8 @@ class Quic:
         for connection in connections:
             if any(connection is closed for closed in self._closed):
                 continue
-            if _is_busy(connection):
+            young = connection.h3 is None and time.monotonic() < self._begun + _HANDSHAKE
+            if young or _is_busy(connection):
                 busy = True
                 continue
             self._closed.append(connection)

@@ -8,7 +8,6 @@ import contextlib
 import os
 import socket
 import stat
-import time
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from hypercorn_image import draining, state
@@ -129,23 +128,14 @@ class Listeners:
             found.append((tls, name, 0) if sock.family == socket.AF_UNIX else (tls, state.local(name[0]), name[1]))
         return found
 
-    def refuse_new(self) -> List[socket.socket]:
-        """Keep new connections out, and return the sockets whose queues are now to empty."""
+    def refuse_new(self) -> None:
+        """Keep new connections out, as far as that can be."""
         self._unlink()
-        sockets = list(self.shared.values())
-        draining.refuse_new(sockets)
-        return sockets
+        draining.refuse_new(self.shared.values())
 
     def same_quic(self, others: "Listeners") -> None:
         """Use the ports that `others` were given where they asked for any."""
         self._quic_actual = {bind: at for bind, at in others._quic_actual.items() if bind in self.quic_binds}
-
-    def drain(self) -> None:
-        """Keep new connections out and wait, a second at most, until the workers have accepted those in the queues."""
-        sockets = self.refuse_new()
-        limit = time.monotonic() + draining.LIMIT
-        while draining.waiting(sockets) and time.monotonic() < limit:
-            time.sleep(0.002)
 
     def close(self, but: Iterable[socket.socket] = ()) -> None:
         """Close every shared socket that is not one of `but`; who opened unix sockets also removes their files."""

@@ -115,15 +115,11 @@ class Supervisor:
             return  # a second signal must not cut what the first lets finish
         self.stopping = True
         self._say("info", message)
-        begun = time.monotonic()
-        if any(child.ready for child in self.children.values()):
-            for listeners in self._all_listeners():
-                listeners.drain()
-        seconds = max(0.0, self.effective.config.graceful_timeout - (time.monotonic() - begun))
-        for child in list(self.children.values()):
-            child.stop(seconds)
         for listeners in self._all_listeners():
-            listeners.close()  # from here on new connections are refused
+            listeners.refuse_new()
+            listeners.close()
+        for child in list(self.children.values()):
+            child.stop(self.effective.config.graceful_timeout, last=True)
 
     def _all_listeners(self) -> List[Listeners]:
         return [self.listeners] + ([self.roll.listeners] if self.roll is not None else [])

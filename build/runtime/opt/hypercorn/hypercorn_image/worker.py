@@ -19,7 +19,7 @@ from hypercorn_image.sockets import Listeners
 
 # How long connections go on being served after the stop is announced and before idle ones are closed: what the kernel
 # has accepted or a client has just sent is read and answered, and answers say `connection: close`.
-SETTLE = 0.1
+SETTLE = 0.5
 LINGER = 0.5  # how long a peer may take to agree to the end of a connection on which nothing is left to say
 LIFESPAN_GRACE = 0.5  # what the lifespan's shutdown gets when requests have used up the graceful timeout
 
@@ -52,6 +52,7 @@ class Worker:
         self.graceful_timeout = float(config.graceful_timeout)
         self.worker_class = config.worker_class
         self.listening: List[int] = []  # descriptors
+        self.last = False  # whether all workers stop, so that nobody accepts after this one
         self.has_quic = bool(quic)
         self.on_started: Callable[[], None] = lambda: None
         self._quic_said = False
@@ -86,10 +87,11 @@ class Worker:
         for message in self.from_parent.receive():
             if message["what"] == channel.STOP:
                 self.begin_stop(message["seconds"])
+                self.last = message["last"]
                 stop = True
         if self.from_parent.ended and not stop:
             self.begin_stop(self.graceful_timeout)
-            stop = True
+            self.last = stop = True
         return stop
 
     def begin_stop(self, seconds: Optional[float] = None) -> None:
@@ -104,13 +106,16 @@ class Worker:
         self.on_started()
 
     async def drain(self, sleep: Callable[[float], Any]) -> None:
-        """Without a parent: keep new connections out and accept those that the kernel has accepted."""
+        """At the end of all workers: go on accepting until nothing waits. The caller closes in the next instruction."""
         if self.to_parent is None:
-            sockets = self.listeners.refuse_new()
-            limit = time.monotonic() + min(draining.LIMIT, self.left())
-            while draining.waiting(sockets) and time.monotonic() < limit:
-                await sleep(0.005)
+            self.listeners.refuse_new()
             self.listeners.close()
+        elif not self.last:
+            return
+        limit = time.monotonic() + min(draining.LIMIT, self.left())
+        await sleep(0)
+        while draining.waiting(self.listening) and time.monotonic() < limit:
+            await sleep(0.001)
 
     def quic_is_closed(self) -> None:
         """Tell the parent that this worker reads its UDP sockets no more, once."""
