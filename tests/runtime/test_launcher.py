@@ -460,7 +460,9 @@ def test_a_request_that_crosses_the_stop_is_answered(server: Launch, worker_clas
         one.kill(signal.SIGTERM)
         one.wait_log("Stopping")
         for sock in (fresh, kept):
-            assert request(one.address, sock=sock, close=False)[0] == 200
+            sock.sendall(b"GET / HTTP/1.1\r\nhost: test\r\n\r\n")
+        for sock in (fresh, kept):
+            assert response(sock)[0] == 200
             assert sock.recv(1) == b"", "and then its connection ends"
         assert one.wait() == 0
 
