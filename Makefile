@@ -4,7 +4,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help generate check list lock bases build test unit smoke plan push outdated clean engine-stop
+.PHONY: help generate check list lock build test unit test-publish smoke plan push outdated clean engine-stop
 
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -48,8 +48,10 @@ lock: $(VENV)/ready ## pin the newest wheels for every Python, and the base imag
 build: generate ## build and tag images on the container engine
 	@$(RUN) -m imagematrix.build $(FILTERS)
 
-test: unit ## first the tests that need no engine, then every image, then publishing to a registry on loopback
+test: unit ## first the tests that need no engine, then every image (FULL=1: under load on every Python)
 	@$(MAKE) --no-print-directory smoke
+
+test-publish: $(VENV)/ready ## publish to a real registry on loopback, in every way it can go wrong (long)
 	@$(RUN) -m pytest tests/publish
 
 unit: $(VENV)/ready ## the tests that need no engine

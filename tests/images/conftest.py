@@ -7,6 +7,7 @@ once for each of their variants that the engine has. test_built.py names those t
 from __future__ import annotations
 
 import argparse
+import os
 import uuid
 from collections.abc import Iterator
 from functools import cache
@@ -26,6 +27,11 @@ FILTERS = ("tag", "image", "python", "os")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "every_class: run with every worker class of the variant, not one in turn")
+    config.addinivalue_line("markers", "long: on the oldest, the middle and the newest Python, unless FULL is set")
+
+
+def pytest_report_header() -> str | None:
+    return None if os.environ.get("FULL") else "tests under load: on three of the Pythons; FULL=1 takes all"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

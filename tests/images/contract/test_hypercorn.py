@@ -170,7 +170,7 @@ def test_a_configuration_of_ones_own_is_found_and_may_change_one_default(run: Ru
     conf = "from hypercorn_conf import *\n\n\ndef two():\n    return 2\n\n\nworkers = two()\nroot_path = '/mine'\n"
     with run(cell.references[0], files={"/app/hypercorn_conf.py": conf}) as container:
         assert container.get("/")[0] == 200
-        assert "2 asyncio workers" in container.logs()
+        wait_for(lambda: "2 asyncio workers" in container.logs(), "the number of workers", container.logs)
 
 
 def test_an_argument_is_an_argument_of_the_server_and_a_command_is_run(run: Runner, cell: Variant) -> None:

@@ -22,7 +22,7 @@ from websockets.sync.client import connect as ws_connect
 from imagematrix.model import Variant
 from tests.images import covering
 from tests.images.container import Container, Runner, archive, wait_for
-from tests.images.covering import address
+from tests.images.covering import address, free_port
 from tests.runtime.certificates import Authority
 from tests.runtime.h2client import fetch_all
 from tests.runtime.h3 import connected
@@ -30,6 +30,7 @@ from tests.runtime.load import Load
 from tests.runtime.server import APPLICATIONS, request
 
 pytest_generate_tests = covering.parametrize
+pytestmark = pytest.mark.long
 MAIN = (APPLICATIONS / "main.py").read_text()
 Start = Callable[..., AbstractContextManager[Container]]
 
@@ -42,9 +43,13 @@ def start(run: Runner, cell: Variant, worker_class: str) -> Start:
             "WEB_CONCURRENCY": "2",
             "GRACEFUL_TIMEOUT": "20",
             "EVENTS": "/tmp/events",
+            "HOST": "127.0.0.1",
+            "TCP_PORT": str(free_port()),
+            "SSL_PORT": str(free_port()),
         }
-        given.update({name: str(value) for name, value in environ.items()})
-        return run(cell.references[0], files={"/app/main.py": MAIN, **(files or {})}, environment=given)
+        given.update({name: str(value).format(**given) for name, value in environ.items()})
+        files = {"/app/main.py": MAIN, **(files or {})}
+        return run(cell.references[0], files=files, environment=given, publish=(), network_mode="host")
 
     return begin
 
@@ -148,13 +153,13 @@ def test_sighup_picks_up_a_renewed_certificate(
     authority, files, environ = tls
     with start(files, **environ) as container:
         said(container, "Serving")
-        first = ssl.get_server_certificate(address(container, 443))
+        first = ssl.get_server_certificate(address(container, "SSL_PORT"))
         authority.issue()
         renewed = {f"certificates/{path.name}": path.read_text() for path in authority.directory.glob("server.*")}
         container.docker.put_archive("/", archive(renewed))
         container.docker.kill("SIGHUP")
         said(container, "all workers are replaced")
-        assert ssl.get_server_certificate(address(container, 443)) != first
+        assert ssl.get_server_certificate(address(container, "SSL_PORT")) != first
 
 
 def test_web_concurrency_0(start: Start) -> None:
@@ -201,7 +206,7 @@ def test_every_protocol(cell: Variant, start: Start, tls: tuple[Authority, dict[
     _, files, environ = tls
     has_h3 = "h3" in {extra.name for extra in cell.extras}
     if has_h3:
-        environ = {**environ, "QUIC_BIND": "0.0.0.0:443"}
+        environ = {**environ, "QUIC_BIND": "{HOST}:{SSL_PORT}"}
 
     async def http_3(where: tuple[str, int]) -> list[int]:
         found = []
@@ -212,7 +217,7 @@ def test_every_protocol(cell: Variant, start: Start, tls: tuple[Authority, dict[
 
     with start(files, **environ) as container:
         said(container, "Serving")
-        plain, secure = address(container), address(container, 443)
+        plain, secure = address(container), address(container, "SSL_PORT")
         assert fetch_all(secure, ["/?size=1000"] * 200, tls=True) == [1000] * 200
         assert fetch_all(plain, ["/?size=1000"] * 200) == [1000] * 200, "h2c"
         with httpx.Client(verify=False, http2=True) as client:
