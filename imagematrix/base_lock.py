@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from imagematrix import bases, cli, engine, host
-from imagematrix.build import say
 from imagematrix.errors import UserError
+from imagematrix.host import say
 from imagematrix.loading import load
 from imagematrix.locks import BASES, read_bases
 from imagematrix.plan import AT_ONCE

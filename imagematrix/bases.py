@@ -29,7 +29,7 @@ from imagematrix import engine as engines
 from imagematrix import host
 from imagematrix.engine import Engine
 from imagematrix.errors import UserError, exit_status
-from imagematrix.host import Say
+from imagematrix.host import Say, say
 
 STANDIN_LABEL = "io.hypercorn-images.standin"
 PROBE_LIMIT = 10  # seconds for the engine to find out whether there is a registry
@@ -389,9 +389,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("names", metavar="NAME", nargs="+", help="an official name, such as python:3.13-slim-trixie")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     options = parser.parse_args(arguments)
-
-    def say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
 
     found = obtain(engines.ensure(say), options.names, say)
     if options.json:

@@ -21,14 +21,14 @@ from docker.errors import ImageNotFound
 
 from imagematrix import bases, cli, engine
 from imagematrix.errors import UserError
+from imagematrix.host import say
 from imagematrix.loading import load
 from imagematrix.model import LABELS, Variant
-from imagematrix.render import input_digest, render
+from imagematrix.render import INPUTS_LABEL, input_digest, render
 from imagematrix.tree import compare
 
 BASE_LABEL = f"{LABELS}.base"
 """The ID of the base image that a variant was built on."""
-INPUTS_LABEL = f"{LABELS}.inputs"
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,6 @@ class Outcome:
     variant: Variant
     status: str
     reason: str = ""
-
-
-def say(line: str) -> None:
-    """Tell the user what is going on; results alone go to standard output."""
-    print(line, file=sys.stderr, flush=True)
 
 
 def is_current(client: DockerClient, variant: Variant, inputs: str, base: bases.Base) -> bool:

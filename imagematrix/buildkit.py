@@ -25,8 +25,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from imagematrix import engine, host
-from imagematrix.build import say
 from imagematrix.errors import UserError, exit_status
+from imagematrix.host import say
 
 OWN = "hypercorn-images"
 """The builder we make where none is named."""

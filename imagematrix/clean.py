@@ -9,10 +9,11 @@ from docker.client import DockerClient
 from docker.errors import APIError, ImageNotFound
 
 from imagematrix import cli, engine
-from imagematrix.build import INPUTS_LABEL, say
 from imagematrix.errors import UserError
+from imagematrix.host import say
 from imagematrix.loading import load
 from imagematrix.model import LABELS, Variant
+from imagematrix.render import INPUTS_LABEL
 
 TEST_LABEL = f"{LABELS}.test"
 """On every container and image that a test makes."""

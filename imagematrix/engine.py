@@ -26,7 +26,7 @@ from docker.errors import DockerException
 
 from imagematrix import host
 from imagematrix.errors import UserError, exit_status
-from imagematrix.host import Say
+from imagematrix.host import Say, say
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 START_LIMIT = 60.0  # seconds until a daemon that was started must answer
@@ -415,9 +415,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("verb", choices=["ensure", "stop", "status"], help="status: exit 1 when no engine answers")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     options = parser.parse_args(arguments)
-
-    def say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
 
     if options.verb == "stop":
         stop(say)

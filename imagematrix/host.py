@@ -20,6 +20,13 @@ from pathlib import Path
 from imagematrix.errors import UserError
 
 Say = Callable[[str], None]
+
+
+def say(line: str) -> None:
+    """Tell the user what is going on; results alone go to standard output."""
+    print(line, file=sys.stderr, flush=True)
+
+
 SCRIPTS = Path(__file__).resolve().parent.parent / "standins"
 _running: set[subprocess.Popen[bytes]] = set()
 

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 
 from imagematrix import cli, engine
 from imagematrix.base_lock import newest
-from imagematrix.build import say
 from imagematrix.errors import InputError
+from imagematrix.host import say
 from imagematrix.loading import load
 from imagematrix.lock import Resolver
 from imagematrix.model import Matrix, Python, Variant

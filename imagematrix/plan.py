@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from imagematrix import cli, engine
-from imagematrix.build import INPUTS_LABEL, say
+from imagematrix.host import say
 from imagematrix.loading import load
 from imagematrix.model import Matrix, Variant
 from imagematrix.registry import Published, Registry, RegistryError
-from imagematrix.render import PARENT_LABEL, input_digest, render
+from imagematrix.render import INPUTS_LABEL, PARENT_LABEL, input_digest, render
 
 BASE_LABEL = "org.opencontainers.image.base.name"
 """https://github.com/opencontainers/image-spec/blob/main/annotations.md; ours has the digest too."""

@@ -21,13 +21,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from imagematrix import bases, buildkit, cli, commit, engine, host, plan, provenance, sbom, sign, smoke
-from imagematrix.build import INPUTS_LABEL, say
 from imagematrix.errors import UserError
+from imagematrix.host import say
 from imagematrix.loading import load
 from imagematrix.model import Matrix, Variant
 from imagematrix.plan import Decision
 from imagematrix.registry import Published, Registry, complaint, has_login, host_of, is_loopback
-from imagematrix.render import RUNTIME, Files, input_digest, render
+from imagematrix.render import INPUTS_LABEL, RUNTIME, Files, input_digest, render
 from imagematrix.tree import compare
 
 

@@ -12,12 +12,11 @@ import pytest
 
 from imagematrix import cli
 from imagematrix.base_lock import updated, write
-from imagematrix.build import INPUTS_LABEL
 from imagematrix.loading import load
 from imagematrix.model import Matrix, Variant
 from imagematrix.plan import BASE_LABEL, Decision, Found, decide, relocated
 from imagematrix.registry import Published
-from imagematrix.render import PARENT_LABEL, input_digest, render
+from imagematrix.render import INPUTS_LABEL, PARENT_LABEL, input_digest, render
 
 MATRIX = load(cli.ROOT)
 PLATFORMS = {"linux/amd64": "sha256:amd64", "linux/arm64": "sha256:arm64"}

@@ -17,7 +17,7 @@ from docker.client import DockerClient
 from docker.errors import ImageNotFound
 
 from imagematrix import cli, engine
-from imagematrix.build import say
+from imagematrix.host import say
 from imagematrix.loading import load
 from imagematrix.model import Variant
 from tests.images.container import Container, Runner

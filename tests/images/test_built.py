@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from imagematrix import bases, cli
-from imagematrix.build import INPUTS_LABEL, say
+from imagematrix.host import say
 from imagematrix.model import Variant
-from imagematrix.render import input_digest, runtime
+from imagematrix.render import INPUTS_LABEL, input_digest, runtime
 from imagematrix.tree import on_disk
 from tests.images.conftest import has, host
 

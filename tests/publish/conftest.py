@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 from imagematrix import bases, buildkit, cli, engine, sign
-from imagematrix.build import say
+from imagematrix.host import say
 from imagematrix.registry import Registry as Client
 from tests.publish.registry import Registry, passing
 

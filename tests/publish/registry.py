@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from imagematrix import host
-from imagematrix.build import say
+from imagematrix.host import say
 from tests.images.container import wait_for
 
 CONFIG = """\

@@ -15,8 +15,8 @@ from cyclonedx.validation.json import JsonStrictValidator
 from imagematrix import emulation, engine
 from imagematrix import host as machine
 from imagematrix.bases import image_settings, make_all, standin_for
-from imagematrix.build import say
 from imagematrix.errors import UserError
+from imagematrix.host import say
 from imagematrix.registry import Registry as Client
 from tests.publish.conftest import Repository, verified
 

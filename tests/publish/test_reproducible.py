@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from imagematrix import buildkit, engine
-from imagematrix.build import say
+from imagematrix.host import say
 from tests.publish.conftest import RUN, TAG, Repository, offer_base
 
 pytestmark = pytest.mark.xdist_group("publish")
