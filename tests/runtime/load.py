@@ -8,12 +8,6 @@ from dataclasses import dataclass, field
 
 from tests.runtime.server import connect, response
 
-UNACCEPTED = 1
-"""How many requests a stop may lose: the kernel can complete a connection between the last accept and the close of the
-socket, and resets it then; the server never had it. Seen in 1 of some 60 stops. It can go where the kernel lets the
-container filter new connections (CAP_NET_ADMIN, see hypercorn_image/draining.py), or when the close can be made one
-step with the accept."""
-
 
 @dataclass
 class Load:

@@ -11,15 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypercorn_image import arguments, cores, effective, image, options, parse, reference, settings
+from hypercorn_image.errors import StartError
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.runtime.server import RUNTIME
-
-sys.path.insert(0, str(RUNTIME / "opt/hypercorn"))
-
-from hypercorn_image import arguments, cores, effective, image, options, parse, reference, settings
-from hypercorn_image.errors import StartError
 
 CONF = RUNTIME / "hypercorn_conf.py"
 

@@ -202,9 +202,7 @@ def test_http_3_requests_in_progress_are_answered(server: Launch, authority: Aut
         assert time.monotonic() - begun < 10
 
 
-# Not with trio: there Hypercorn's UDP server is out of reach, and a connection that is being set up while its worker
-# leaves is closed.
-@pytest.mark.parametrize("worker_class", ["asyncio", "uvloop"])
+@every_class
 def test_http_3_while_workers_are_replaced(
     server: Launch, authority: Authority, worker_class: str, unprivileged: None
 ) -> None:

@@ -35,7 +35,6 @@ class _Serving:
         self.gate.on_limit = lambda: worker.say(channel.RECYCLE, requests=self.gate.total)
         self.gate.interruptible = _interruptible
         self.quic: Optional[List[Quic]] = None
-        self.udp: List[Any] = []
 
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
@@ -99,6 +98,7 @@ class _Serving:
         await self._stop_accepting()
         await self.gate.leave()
         await trio.sleep(min(SETTLE, self.worker.left()))
+        await self.worker.welcome(trio.sleep, self._quic())
         self.worker.config.graceful_timeout = self.worker.left()
         self.settled_at = time.monotonic()
 
@@ -123,18 +123,21 @@ class _Serving:
         return time.monotonic() > self.done_since + LINGER
 
     async def _close_quic(self) -> bool:
-        if not self.worker.has_quic:
-            return True
-        if self.quic is None:
-            from hypercorn.trio.udp_server import UDPServer
-
-            # Hypercorn keeps its UDP servers to itself on trio; this looks, once, at the end of the worker.
-            self.udp = [found for found in gc.get_objects() if isinstance(found, UDPServer)]
-            self.quic = [Quic(server) for server in self.udp]
-        closed = all([await quic.close_finished() for quic in self.quic])
-        if closed and all(quic.gone for quic in self.quic):
+        servers = self._quic()
+        closed = all([await quic.close_finished() for quic in servers])
+        if closed and all(quic.gone for quic in servers):
             self.worker.quic_is_closed()
         return closed
+
+    def _quic(self) -> List[Quic]:
+        if self.quic is None:
+            self.quic = []
+            if self.worker.udp:
+                from hypercorn.trio.udp_server import UDPServer
+
+                # Hypercorn keeps its UDP servers to itself on trio; this looks, once, at the end of the worker.
+                self.quic = [Quic(found) for found in gc.get_objects() if isinstance(found, UDPServer)]
+        return self.quic
 
     async def _stop_lifespan(self) -> None:
         self.lifespan.stop()

@@ -7,19 +7,9 @@ Hypercorn's server object read-only; where that looks different, a stop is merel
 closes its QUIC connections itself.
 """
 
-import time
 from typing import Any, Iterable, List
 
 _H3_NO_ERROR = 0x100
-_HANDSHAKE = 1.0  # seconds that a connection which is still being set up is given
-
-
-def begins_connection(data: bytes, server: Any) -> bool:
-    """Tell whether a datagram is an Initial packet (RFC 9000, 17.2.2) of a connection that `server` does not know."""
-    if len(data) < 7 or data[0] & 0xF0 != 0xC0:
-        return False
-    connections = getattr(getattr(server, "protocol", None), "connections", {})
-    return data[6 : 6 + data[5]] not in connections
 
 
 class Quic:
@@ -28,30 +18,39 @@ class Quic:
     def __init__(self, server: Any) -> None:
         self._server = server
         self._closed: List[Any] = []
-        self._begun = time.monotonic()
 
     @property
     def gone(self) -> bool:
         """Whether no connection is left."""
+        return not self._connections()
+
+    @property
+    def awaits_request(self) -> bool:
+        """Whether a connection has not made its first request, which Hypercorn would ignore after termination."""
+        return any(_requests(connection.quic) == 0 for connection in self._connections())
+
+    def _connections(self) -> List[Any]:
         protocol = getattr(self._server, "protocol", None)
-        return protocol is None or not getattr(protocol, "connections", None)
+        return list(getattr(protocol, "connections", {}).values())
 
     async def close_finished(self) -> bool:
         """Close the connections that have nothing left to send; return whether all of them are closed or gone."""
-        protocol = getattr(self._server, "protocol", None)
-        connections = list(getattr(protocol, "connections", {}).values())
         busy = False
-        for connection in connections:
+        for connection in self._connections():
             if any(connection is closed for closed in self._closed):
                 continue
-            young = connection.h3 is None and time.monotonic() < self._begun + _HANDSHAKE
-            if young or _is_busy(connection):
+            if _is_busy(connection):
                 busy = True
                 continue
             self._closed.append(connection)
             connection.quic.close(error_code=_H3_NO_ERROR)
             await self._server.protocol.send_all(connection)
         return not busy
+
+
+def _requests(quic: Any) -> int:
+    """Return how many requests a client has made, or 1 where aioquic does not tell."""
+    return int(getattr(getattr(quic, "_local_max_streams_bidi", None), "used", 1))
 
 
 def _is_busy(connection: Any) -> bool:

@@ -129,9 +129,13 @@ class Listeners:
         return found
 
     def refuse_new(self) -> None:
-        """Keep new connections out, as far as that can be."""
+        """Keep new connections out, as far as that can be; sockets that somebody else gave us are theirs."""
         self._unlink()
-        draining.refuse_new(self.shared.values())
+        draining.refuse_new(sock for (_, bind), sock in self.shared.items() if not bind.startswith("fd://"))
+
+    def half_open(self) -> bool:
+        """Tell whether a client is in the middle of connecting."""
+        return draining.half_open(self.shared.values())
 
     def same_quic(self, others: "Listeners") -> None:
         """Use the ports that `others` were given where they asked for any."""

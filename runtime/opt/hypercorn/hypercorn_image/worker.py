@@ -11,16 +11,18 @@ import sys
 import threading
 import time
 import traceback
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional
+from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional
 
 from hypercorn_image import application, channel, draining, logs
 from hypercorn_image.errors import StartError
+from hypercorn_image.quic import Quic
 from hypercorn_image.sockets import Listeners
 
 # How long connections go on being served after the stop is announced and before idle ones are closed: what the kernel
 # has accepted or a client has just sent is read and answered, and answers say `connection: close`.
 SETTLE = 0.5
 LINGER = 0.5  # how long a peer may take to agree to the end of a connection on which nothing is left to say
+HANDSHAKE = 1.0  # how long a QUIC connection may take from its first packet to its first request
 LIFESPAN_GRACE = 0.5  # what the lifespan's shutdown gets when requests have used up the graceful timeout
 
 
@@ -52,8 +54,8 @@ class Worker:
         self.graceful_timeout = float(config.graceful_timeout)
         self.worker_class = config.worker_class
         self.listening: List[int] = []  # descriptors
+        self.udp: List[int] = []
         self.last = False  # whether all workers stop, so that nobody accepts after this one
-        self.has_quic = bool(quic)
         self.on_started: Callable[[], None] = lambda: None
         self._quic_said = False
 
@@ -67,6 +69,7 @@ class Worker:
         self.config.workers = 1
         self.listeners.adopt(self.config, self.quic_sockets, copy=self.to_parent is None)
         self.listening = [int(bind[5:]) for bind in self.config.bind + self.config.insecure_bind]
+        self.udp = [int(bind[5:]) for bind in self.config.quic_bind]
         self.debug, self.config.debug = self.config.debug, False
         if self.loaded is None:
             self.loaded = Loaded(*application.load(self.config.application_path))
@@ -106,9 +109,16 @@ class Worker:
         self.on_started()
 
     async def drain(self, sleep: Callable[[float], Any]) -> None:
-        """At the end of all workers: go on accepting until nothing waits. The caller closes in the next instruction."""
+        """Let nobody new in, and accept until nothing waits. The caller closes in the next instruction.
+
+        Where only this worker leaves, the others accept what waits.
+        """
+        draining.refuse_new_quic(self.udp)
         if self.to_parent is None:
             self.listeners.refuse_new()
+            limit = time.monotonic() + draining.HALF_OPEN
+            while self.listeners.half_open() and time.monotonic() < limit:
+                await sleep(0.01)
             self.listeners.close()
         elif not self.last:
             return
@@ -117,9 +127,15 @@ class Worker:
         while draining.waiting(self.listening) and time.monotonic() < limit:
             await sleep(0.001)
 
+    async def welcome(self, sleep: Callable[[float], Any], servers: Iterable[Quic]) -> None:
+        """Give QUIC connections that are being set up the time to send a request."""
+        limit = time.monotonic() + min(HANDSHAKE, self.left())
+        while any(server.awaits_request for server in servers) and time.monotonic() < limit:
+            await sleep(0.01)
+
     def quic_is_closed(self) -> None:
         """Tell the parent that this worker reads its UDP sockets no more, once."""
-        if self.has_quic and not self._quic_said:
+        if self.udp and not self._quic_said:
             self._quic_said = True
             self.say(channel.QUIC_CLOSED)
 

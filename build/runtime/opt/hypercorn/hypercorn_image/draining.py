@@ -1,11 +1,15 @@
-"""Closing a listening socket without losing the connections that the kernel has accepted on it.
+"""Closing listening sockets without losing what the kernel has accepted on them.
 
-Closing it resets every connection that waits in its queue, whose client may have sent a request already. So each
-process that has the socket goes on accepting until the queue is empty, and closes its copy in the very next
-instruction; the parent, which accepts nothing, has closed its own before. Whoever is last leaves an empty queue.
+Closing one resets every connection that waits in its queue or is half open, and their clients may have sent a request
+already. So first nobody new is let in, then what is half open gets the moment it needs, then each process that has the
+socket accepts until the queue is empty and closes its copy in the very next instruction; the parent, which accepts
+nothing, has closed its own before. Whoever is last leaves an empty queue.
 
-Where the kernel allows it, a filter moreover drops the packets that begin a connection, for those that are on the way
-meanwhile: they try again a second later and are refused then. A kernel 6.18 was seen to want CAP_NET_ADMIN for that.
+Linux has no call that closes the door of a listening socket and keeps the socket. But one that is bound to a network
+interface takes connections from there only, and since Linux 5.7 anyone may bind one to an interface that does not exist
+(SO_BINDTOIFINDEX; `sock_bindtoindex_locked` in the kernel's net/core/sock.c). From then on the kernel
+refuses new connections, and those that are half open still arrive. Where it does not let us, there is an instant left
+between the last accept and the close.
 """
 
 import array
@@ -14,20 +18,33 @@ import os
 import select
 import socket
 import struct
-from typing import Any, Iterable, List
+from typing import Any, Iterable, List, Set
 
-# The socket filter "drop SYN without ACK", as classic BPF: load byte 13 of the TCP header, keep SYN and ACK, compare.
-_PROGRAM = ((0x30, 0, 0, 13), (0x54, 0, 0, 0x12), (0x15, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
-_SO_ATTACH_FILTER = 26
 LIMIT = 1.0  # seconds a queue may take to empty
+HALF_OPEN = 0.5  # seconds that connections which are half open may take: some round trips
+_SO_BINDTOIFINDEX = 62
+_NO_INTERFACE = 2**31 - 1
+_SYN_RECV = "03"  # include/net/tcp_states.h
+_SO_ATTACH_FILTER = 26
+# "Drop a QUIC Initial packet", as classic BPF: load the first byte after the UDP header, keep form and type (RFC 9000,
+# 17.2), compare.
+_NO_INITIAL = ((0x30, 0, 0, 8), (0x54, 0, 0, 0xF0), (0x15, 0, 1, 0xC0), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
 
 
 def refuse_new(sockets: Iterable[socket.socket]) -> None:
-    """Keep new connections out of the queues of listening TCP `sockets`, where the kernel lets us."""
+    """Have the kernel refuse new connections to listening TCP `sockets`, for good, where it lets us."""
     for sock in sockets:
         if sock.family != socket.AF_UNIX:
             with contextlib.suppress(OSError):
-                attach_program(sock, _SO_ATTACH_FILTER, _PROGRAM)
+                sock.setsockopt(socket.SOL_SOCKET, _SO_BINDTOIFINDEX, _NO_INTERFACE)
+
+
+def refuse_new_quic(descriptors: Iterable[int]) -> None:
+    """Drop what begins a QUIC connection, where the kernel lets us: its client sends it again, and another worker may
+    have the socket's place by then."""
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as sock:
+            attach_program(sock, _SO_ATTACH_FILTER, _NO_INITIAL)
 
 
 def attach_program(sock: socket.socket, option: int, program: Any) -> None:
@@ -35,6 +52,22 @@ def attach_program(sock: socket.socket, option: int, program: Any) -> None:
     code = array.array("B", b"".join(struct.pack("HBBI", *instruction) for instruction in program))
     address, _ = code.buffer_info()
     sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("HP", len(program), address))
+
+
+def half_open(sockets: Iterable[socket.socket]) -> bool:
+    """Tell whether a client is in the middle of connecting to one of the listening TCP `sockets`."""
+    ports = {sock.getsockname()[1] for sock in sockets if sock.family != socket.AF_UNIX}
+    return bool(ports and ports & (_half_open_ports("/proc/net/tcp") | _half_open_ports("/proc/net/tcp6")))
+
+
+def _half_open_ports(table: str) -> Set[int]:
+    # The columns, https://docs.kernel.org/networking/proc_net_tcp.html: number, local address:port, remote, state.
+    try:
+        with open(table, encoding="ascii") as file:
+            rows = [line.split(None, 4) for line in file]
+    except OSError:
+        return set()
+    return {int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == _SYN_RECV}
 
 
 def waiting(descriptors: Iterable[int]) -> bool:

@@ -18,7 +18,7 @@ import hypercorn.protocol.h2
 from hypercorn_image import channel, draining
 from hypercorn_image.gate import Gate
 from hypercorn_image.lifespan import Lifespan
-from hypercorn_image.quic import Quic, begins_connection
+from hypercorn_image.quic import Quic
 from hypercorn_image.worker import LIFESPAN_GRACE, LINGER, SETTLE, Worker
 
 # On Python 3.8 a cancelled connection of Hypercorn spins for ever, in the backport of TaskGroup that it uses there
@@ -65,22 +65,6 @@ class _Connection(asyncio.Protocol):
         self._inner.connection_lost(exc)
 
 
-class _Datagrams(asyncio.DatagramProtocol):
-    """Passes datagrams on to Hypercorn's server; when `closing`, none that begin a connection.
-
-    Their clients send them again, and by then another worker has the socket's place.
-    """
-
-    def __init__(self, inner: Any) -> None:
-        self.inner = inner
-        self.closing = False
-        self.connection_made = inner.connection_made  # type: ignore[method-assign]
-
-    def datagram_received(self, data: bytes, addr: Any) -> None:
-        if not (self.closing and begins_connection(data, self.inner)):
-            self.inner.datagram_received(data, addr)
-
-
 class LoopMixin:
     """What is added to an event loop class: `servers`, `transports` and `datagrams` made through it."""
 
@@ -100,11 +84,9 @@ class LoopMixin:
 
     async def create_datagram_endpoint(self, protocol_factory: Any, *args: Any, **kwargs: Any) -> Any:
         """Make a datagram endpoint that is known."""
-        transport, protocol = await super().create_datagram_endpoint(  # type: ignore[misc]
-            lambda: _Datagrams(protocol_factory()), *args, **kwargs
-        )
-        self.datagrams.append((transport, protocol))
-        return transport, protocol.inner
+        made = await super().create_datagram_endpoint(protocol_factory, *args, **kwargs)  # type: ignore[misc]
+        self.datagrams.append(made)
+        return made
 
 
 def loop_class(worker_class: str) -> Any:
@@ -236,14 +218,13 @@ class _Serving:
         await self.gate.leave()
         if self.loop.transports or self.loop.datagrams:
             await asyncio.sleep(min(SETTLE, self.worker.left()))
+        await self.worker.welcome(asyncio.sleep, self._quic())
         self.worker.config.graceful_timeout = self.worker.left() + (0 if _CANCELS else _DAY)
         self.settled_at = time.monotonic()
 
     async def _stop_accepting(self) -> None:
         # First no more events, then the connections that were accepted already get their transports, then the close:
         # Python drops a connection whose server was closed between its accept and its transport (Server._attach).
-        for _, datagrams in self.loop.datagrams:
-            datagrams.closing = True
         for server in self.loop.servers:
             if self.worker.worker_class == "uvloop":
                 server.close()  # at once, and without such a gap
@@ -279,16 +260,23 @@ class _Serving:
         return time.monotonic() > self.done_since + LINGER
 
     async def _close_quic(self) -> bool:
-        if self.quic is None:
-            self.quic = [Quic(one.inner) for _, one in self.loop.datagrams if hasattr(one.inner, "protocol_queue")]
-        closed = [await quic.close_finished() for quic in self.quic]
-        if all(quic.gone for quic in self.quic):
-            for transport, one in self.loop.datagrams:
-                if hasattr(one.inner, "protocol_queue") and not transport.is_closing():
-                    one.inner.datagram_received(b"", ("", 0))  # wakes its loop, which then ends
+        servers = self._quic()
+        closed = [await quic.close_finished() for quic in servers]
+        if all(quic.gone for quic in servers):
+            for transport, server in self._quic_endpoints():
+                if not transport.is_closing():
+                    server.datagram_received(b"", ("", 0))  # wakes its loop, which then ends
                     transport.close()
             self.worker.quic_is_closed()
         return all(closed)
+
+    def _quic(self) -> List[Quic]:
+        if self.quic is None:
+            self.quic = [Quic(server) for _, server in self._quic_endpoints()]
+        return self.quic
+
+    def _quic_endpoints(self) -> List[Any]:
+        return [made for made in self.loop.datagrams if hasattr(made[1], "protocol_queue")]
 
     async def _stop_lifespan(self) -> None:
         self.lifespan.stop()

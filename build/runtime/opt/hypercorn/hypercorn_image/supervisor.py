@@ -12,7 +12,7 @@ import signal
 import time
 from typing import Any, Callable, Dict, List, Optional
 
-from hypercorn_image import channel, worker
+from hypercorn_image import channel, draining, worker
 from hypercorn_image.children import Child, how_ended
 from hypercorn_image.effective import Effective
 from hypercorn_image.errors import StartError, report
@@ -115,11 +115,19 @@ class Supervisor:
             return  # a second signal must not cut what the first lets finish
         self.stopping = True
         self._say("info", message)
-        for listeners in self._all_listeners():
-            listeners.refuse_new()
-            listeners.close()
+        self._close_listeners()
         for child in list(self.children.values()):
             child.stop(self.effective.config.graceful_timeout, last=True)
+
+    def _close_listeners(self) -> None:
+        """Let nobody new in, and close once those who are half in have arrived: the workers still accept them."""
+        for listeners in self._all_listeners():
+            listeners.refuse_new()
+        limit = time.monotonic() + draining.HALF_OPEN
+        while any(listeners.half_open() for listeners in self._all_listeners()) and time.monotonic() < limit:
+            time.sleep(0.01)
+        for listeners in self._all_listeners():
+            listeners.close()
 
     def _all_listeners(self) -> List[Listeners]:
         return [self.listeners] + ([self.roll.listeners] if self.roll is not None else [])
