@@ -14,6 +14,8 @@ from imagematrix.model import Variant
 from tests.images.conftest import FILTERS, has, selected
 from tests.images.container import Container
 
+WORKERS = (2, 8, 1)
+
 
 def covering(config: pytest.Config, image: str = "hypercorn") -> list[Variant]:
     """Return one variant a Python, of those selected that the engine has, on the OS that was taken least so far."""
@@ -32,11 +34,13 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
     """Run a test that has `cell` on each of the covering variants.
 
     With `worker_class` too: in turn one of those that the variant has, or all of them with the mark `every_class`.
+    With `workers` too: in turn one of WORKERS, or all of them when FULL is set.
     """
     if "cell" not in metafunc.fixturenames:
         return
     cells = covering(metafunc.config)
-    if metafunc.definition.get_closest_marker("long") and not os.environ.get("FULL"):
+    full = bool(os.environ.get("FULL"))
+    if metafunc.definition.get_closest_marker("long") and not full:
         cells = [cells[0], cells[len(cells) // 2], cells[-1]] if len(cells) > 3 else cells
     if "worker_class" not in metafunc.fixturenames:
         metafunc.parametrize("cell", [_param(one, one.name) for one in cells])
@@ -44,10 +48,17 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
     pairs = [(one, name) for one in cells for name in sorted(one.worker_classes)]
     if metafunc.definition.get_closest_marker("every_class") is None:
         pairs = [(one, sorted(one.worker_classes)[n % len(one.worker_classes)]) for n, one in enumerate(cells)]
-    metafunc.parametrize(("cell", "worker_class"), [_param(one, f"{one.name}-{name}", name) for one, name in pairs])
+    if "workers" not in metafunc.fixturenames:
+        metafunc.parametrize(("cell", "worker_class"), [_param(one, f"{one.name}-{name}", name) for one, name in pairs])
+        return
+    counts = {one: WORKERS if full else (WORKERS[n % len(WORKERS)],) for n, one in enumerate(cells)}
+    metafunc.parametrize(
+        ("cell", "worker_class", "workers"),
+        [_param(one, f"{one.name}-{name}-{count}", name, count) for one, name in pairs for count in counts[one]],
+    )
 
 
-def _param(variant: Variant, name: str, *more: str) -> object:
+def _param(variant: Variant, name: str, *more: str | int) -> object:
     return pytest.param(variant, *more, id=name, marks=pytest.mark.xdist_group(name))
 
 

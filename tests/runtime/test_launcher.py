@@ -300,6 +300,8 @@ def test_web_concurrency_0_serves_in_the_one_process(server: Launch, worker_clas
         one.serving()
         assert one.get()["pid"] == one.process.pid
         assert one.children() == []
+        one.kill(signal.SIGHUP)
+        one.wait_log("SIGHUP: with WEB_CONCURRENCY=0 there is no worker to replace")
         with ThreadPoolExecutor(2) as pool:
             futures = in_flight(pool, one, 2, 0.5)
             assert one.stop() == 0

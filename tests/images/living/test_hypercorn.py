@@ -74,8 +74,8 @@ def clean(container: Container) -> None:
 
 @pytest.mark.every_class
 @pytest.mark.parametrize("keep_alive", [False, True], ids=["new-connections", "keep-alive"])
-def test_a_stop_under_load_loses_no_request(start: Start, keep_alive: bool) -> None:
-    with start() as container:
+def test_a_stop_under_load_loses_no_request(start: Start, workers: int, keep_alive: bool) -> None:
+    with start(WEB_CONCURRENCY=workers) as container:
         said(container, "Serving")
         with Load(address(container), keep_alive=keep_alive) as load, ThreadPoolExecutor(8) as pool:
             slow = [pool.submit(request, address(container), "/slow?seconds=1") for _ in range(4)]
@@ -110,13 +110,14 @@ def test_a_stop_while_starting_ends_at_once(start: Start) -> None:
 
 
 @pytest.mark.every_class
-def test_a_worker_that_dies_is_replaced(start: Start) -> None:
-    with start() as container:
+def test_a_worker_that_dies_is_replaced(start: Start, workers: int) -> None:
+    with start(WEB_CONCURRENCY=workers) as container:
         said(container, "Serving")
         with pytest.raises((EOFError, OSError)):
             request(address(container), "/crash")
         died = time.monotonic()
-        wait_for(lambda: container.run("cat", "/tmp/events").count("startup") == 3, "a replacement", container.logs)
+        started = workers + 1
+        wait_for(lambda: container.run("cat", "/tmp/events").count("startup") == started, "another", container.logs)
         assert time.monotonic() - died < 5
         assert request(address(container))[0] == 200
 
@@ -133,8 +134,8 @@ def test_one_that_cannot_start_ends_the_container(start: Start) -> None:
 
 
 @pytest.mark.every_class
-def test_sighup_and_max_requests_replace_workers_and_refuse_nobody(start: Start) -> None:
-    with start(MAX_REQUESTS=300) as container:
+def test_sighup_and_max_requests_replace_workers_and_refuse_nobody(start: Start, workers: int) -> None:
+    with start(WEB_CONCURRENCY=workers, MAX_REQUESTS=300) as container:
         said(container, "Serving")
         with Load(address(container)) as fresh, Load(address(container), keep_alive=True) as kept:
             container.docker.kill("SIGHUP")
