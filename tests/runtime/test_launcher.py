@@ -176,7 +176,7 @@ def test_a_worker_that_keeps_dying_is_replaced_less_and_less_often(server: Launc
 def test_what_cannot_start_ends_with_one_clear_line(
     server: Launch, environ: dict[str, str], said: str, workers: str
 ) -> None:
-    with server(**{"WEB_CONCURRENCY": workers, **environ}) as one:
+    with server(**{"WEB_CONCURRENCY": workers, "GRACEFUL_TIMEOUT": 60, **environ}) as one:
         assert one.wait() == 1, one.log
         errors = [line for line in one.log.splitlines() if "error:" in line]
         assert len(errors) == 1, one.log
@@ -496,6 +496,20 @@ def test_a_listening_socket_that_refuses_serves_whom_it_has() -> None:
         before.sendall(b"hello")
         assert listening.accept()[0].recv(5) == b"hello"
         assert not draining.half_open([listening])
+
+
+def test_a_listening_socket_that_was_given_to_the_server_outlives_it() -> None:
+    from hypercorn.config import Config
+    from hypercorn_image.sockets import Listeners
+
+    with socket.create_server(("127.0.0.1", 0)) as given:
+        config = Config()
+        config.bind = [f"fd://{given.fileno()}"]
+        listeners = Listeners(config)
+        listeners.open()
+        listeners.refuse_new()
+        listeners.close()
+        connect(given.getsockname()).close()
 
 
 def test_draining_waits_for_the_queue() -> None:

@@ -51,15 +51,20 @@ def _serve(load: Callable[[], effective.Effective]) -> int:
 
 def _serve_alone(found: effective.Effective, listeners: Listeners, note: Callable[[Listeners], None]) -> int:
     one = worker.Worker(found.config, found.variables, None, listeners, listeners.open_quic())
+    logger = found.config.log.error_logger
 
     def started() -> None:
         note(listeners)
-        logger = found.config.log.error_logger
         if logger is not None:
             message = "Serving %s at %s, in this process (%s)"
             logger.info(message, found.application, listeners.describe(), one.worker_class)
 
+    def cannot(*_: Any) -> None:
+        if logger is not None:
+            logger.warning("SIGHUP: with WEB_CONCURRENCY=0 there is no worker to replace: restart the container")
+
     one.on_started = started
+    signal.signal(signal.SIGHUP, cannot)
     return worker.run(one)
 
 

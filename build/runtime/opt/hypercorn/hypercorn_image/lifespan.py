@@ -42,8 +42,8 @@ class Lifespan:
             self.finished.set()
 
     def stop(self) -> None:
-        """Ask the application to shut down; `finished` is set when it has."""
-        if not self.supported:
+        """Ask the application to shut down; `finished` is set when it has. One that has not started has nothing to."""
+        if not self.supported or not self.started.is_set():
             self.finished.set()
         self._stopping.set()
 

@@ -115,15 +115,17 @@ class Supervisor:
             return  # a second signal must not cut what the first lets finish
         self.stopping = True
         self._say("info", message)
-        self._close_listeners()
+        graceful_timeout = self.effective.config.graceful_timeout
+        stop_at = time.monotonic() + graceful_timeout
+        self._close_listeners(min(draining.HALF_OPEN, graceful_timeout))
         for child in list(self.children.values()):
-            child.stop(self.effective.config.graceful_timeout, last=True)
+            child.stop(max(0.0, stop_at - time.monotonic()), last=True)
 
-    def _close_listeners(self) -> None:
+    def _close_listeners(self, seconds: float) -> None:
         """Let nobody new in, and close once those who are half in have arrived: the workers still accept them."""
         for listeners in self._all_listeners():
             listeners.refuse_new()
-        limit = time.monotonic() + draining.HALF_OPEN
+        limit = time.monotonic() + seconds
         while any(listeners.half_open() for listeners in self._all_listeners()) and time.monotonic() < limit:
             time.sleep(0.01)
         for listeners in self._all_listeners():

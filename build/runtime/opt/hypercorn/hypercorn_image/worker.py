@@ -116,7 +116,7 @@ class Worker:
         draining.refuse_new_quic(self.udp)
         if self.to_parent is None:
             self.listeners.refuse_new()
-            limit = time.monotonic() + draining.HALF_OPEN
+            limit = time.monotonic() + min(draining.HALF_OPEN, self.left())
             while self.listeners.half_open() and time.monotonic() < limit:
                 await sleep(0.01)
             self.listeners.close()
