@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
+import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -281,6 +285,35 @@ def test_the_health_check_over_tls(python: str, tmp_path: Path, client_certifica
     with launch(python, tmp_path / "app", environ=environ) as one:
         one.serving()
         assert check(python, one.directory) == (0, "")
+
+
+def test_the_health_check_takes_the_wish_for_a_certificate_for_life(python: str, tmp_path: Path) -> None:
+    """With TLS 1.2 a client without one is turned away during the handshake, with 1.3 after it."""
+    from tests.runtime.certificates import Authority
+
+    authority = Authority(tmp_path / "certificates")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=authority.ca)
+    context.load_cert_chain(*authority.issue())
+    context.maximum_version, context.verify_mode = ssl.TLSVersion.TLSv1_2, ssl.CERT_REQUIRED
+
+    def turn_away(listening: socket.socket) -> None:
+        with contextlib.suppress(ssl.SSLError):
+            context.wrap_socket(listening.accept()[0], server_side=True).close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as pool:
+        (tmp_path / f"hypercorn-image-{os.getuid()}").write_text(f"tls\t127.0.0.1\t{listening.getsockname()[1]}")
+        pool.submit(turn_away, listening)
+        assert check(python, tmp_path) == (0, "")
+
+
+def test_the_health_check_believes_no_note_of_somebody_else(python: str, tmp_path: Path) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can give a file away")
+    with launch(python, tmp_path / "app") as one:
+        note = one.serving().directory / "hypercorn-image-0"
+        assert check(python, one.directory, USE_TCP="false") == (0, "")
+        os.chown(note, 12345, 12345)
+        assert check(python, one.directory, USE_TCP="false")[0] == 1
 
 
 def test_the_health_check_notices_a_server_that_hangs(python: str, tmp_path: Path) -> None:
