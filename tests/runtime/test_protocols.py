@@ -203,6 +203,22 @@ def test_http_3_requests_in_progress_are_answered(server: Launch, authority: Aut
 
 
 @every_class
+def test_an_http_3_client_that_has_just_connected_is_given_the_time_to_ask(
+    server: Launch, authority: Authority, worker_class: str
+) -> None:
+    async def ask_late(one: Server) -> int:
+        async with connected(quic_address(one)) as session:
+            one.kill(signal.SIGTERM)
+            await asyncio.sleep(0.8)  # as far away as that is the client
+            return (await session.get())[0]
+
+    with server(WORKER_CLASS=worker_class, QUIC_BIND="127.0.0.1:0", **tls(authority)) as one:
+        one.serving()
+        assert asyncio.run(ask_late(one)) == 200
+        assert one.wait() == 0
+
+
+@every_class
 def test_http_3_while_workers_are_replaced(
     server: Launch, authority: Authority, worker_class: str, unprivileged: None
 ) -> None:
