@@ -27,7 +27,7 @@ from imagematrix.model import LABELS, Variant
 from imagematrix.render import INPUTS_LABEL, input_digest, render
 from imagematrix.tree import compare
 
-BASE_LABEL = f"{LABELS}.base"
+BASE_ID_LABEL = f"{LABELS}.base"
 """The ID of the base image that a variant was built on."""
 
 
@@ -49,7 +49,7 @@ def is_current(client: DockerClient, variant: Variant, inputs: str, base: bases.
         except ImageNotFound:
             return False
         ids.add(image.id)
-        if image.labels.get(INPUTS_LABEL) != inputs or image.labels.get(BASE_LABEL) != base.image_id:
+        if image.labels.get(INPUTS_LABEL) != inputs or image.labels.get(BASE_ID_LABEL) != base.image_id:
             return False
     return len(ids) == 1
 
@@ -114,7 +114,7 @@ class Builder:
             "target": {
                 variant.target: {
                     "args": {"BASE": base.reference, "REVISION": revision},
-                    "labels": {BASE_LABEL: base.image_id},
+                    "labels": {BASE_ID_LABEL: base.image_id},
                     "secret": secrets,
                 }
                 for variant, base in todo.items()

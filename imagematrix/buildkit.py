@@ -41,7 +41,7 @@ def builders(host_engine: engine.Engine, named: str, say: host.Say) -> list[str]
         driver = _driver(host_engine, name)
         if driver in (None, "docker"):
             what = "is of the driver docker, which cannot push by digest" if driver else "does not exist"
-            raise UserError(f"error: the builder {name} {what}; `docker buildx ls` lists those there are")
+            raise UserError(f"the builder {name} {what}; `docker buildx ls` lists those there are")
     if names:
         return names
     if _driver(host_engine, OWN) is None:
@@ -51,7 +51,7 @@ def builders(host_engine: engine.Engine, named: str, say: host.Say) -> list[str]
         if done.returncode:
             subprocess.run([*host_engine.buildx, "rm", OWN], capture_output=True)
             raise UserError(
-                f"error: no builder can be made here ({done.stderr.strip().splitlines()[-1]}): name one with BUILDER=, "
+                f"no builder can be made here ({done.stderr.strip().splitlines()[-1]}): name one with BUILDER=, "
                 "or make a stand-in: python -m imagematrix.buildkit start NAME"
             )
     return [OWN]

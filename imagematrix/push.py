@@ -83,7 +83,7 @@ class Publisher:
         try:
             outcome = self.one(decision, builder)
         except UserError as error:
-            outcome = Outcome(variant, "failed", " ".join(str(error).removeprefix("error: ").split()))
+            outcome = Outcome(variant, "failed", " ".join(str(error).split()))
         if outcome.status != "current":
             say(f"{variant.name}: {outcome.status} in {time.monotonic() - started:.0f} s {outcome.reason}".rstrip())
         return outcome
@@ -215,14 +215,14 @@ def refuse(root: Path, matrix: Matrix, files: Files, variants: Iterable[Variant]
     """Raise UserError if the commit is not fit to be published, or nobody is logged in."""
     commit.refuse_unless_committed(root)
     if compare(root / "build", files).any:
-        raise UserError("error: build/ is stale: run make generate and commit")
+        raise UserError("build/ is stale: run make generate and commit")
     unpinned = sorted({variant.base for variant in variants if "@" not in variant.pinned_base})
     if unpinned:
         more = f" and {len(unpinned) - 1} more" if len(unpinned) > 1 else ""
-        raise UserError(f"error: locks/bases.json has no digest of {unpinned[0]}{more}: run make lock and commit")
+        raise UserError(f"locks/bases.json has no digest of {unpinned[0]}{more}: run make lock and commit")
     where = host_of(matrix.repository(matrix.images[0]))
     if not is_loopback(where) and not has_login(where):
-        raise UserError(f"error: no credentials for {where}: docker login {where}")
+        raise UserError(f"no credentials for {where}: docker login {where}")
 
 
 def refuse_stand_ins(registry: Registry, decisions: Iterable[Decision], *, allowed: bool) -> None:
@@ -234,7 +234,7 @@ def refuse_stand_ins(registry: Registry, decisions: Iterable[Decision], *, allow
         found = registry.inspect(mirror_of(variant))
         if name.startswith("standin/") or (found and bases.STANDIN_LABEL in found.labels):
             why = "--allow-stand-ins is for a registry on loopback" if allowed else "it proves and is never shipped"
-            raise UserError(f"error: {name} is a stand-in at {mirror_of(variant)}: {why}")
+            raise UserError(f"{name} is a stand-in at {mirror_of(variant)}: {why}")
 
 
 # --- the command line ---
@@ -297,7 +297,7 @@ def _day(text: str) -> datetime.date:
 def day_of(epoch: str | None) -> datetime.date:
     """Return the day, in UTC, of a SOURCE_DATE_EPOCH, or today's."""
     if epoch is not None and not epoch.isdigit():
-        raise UserError(f"error: SOURCE_DATE_EPOCH={epoch}: a number of seconds is allowed")
+        raise UserError(f"SOURCE_DATE_EPOCH={epoch}: a number of seconds is allowed")
     seconds = int(epoch) if epoch else time.time()
     return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).date()
 

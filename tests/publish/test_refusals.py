@@ -22,6 +22,7 @@ def refused(repository: Repository, *arguments: str, **environment: str) -> str:
     done = repository.run("push", "--tag", TAG, *arguments, **environment)
     assert done.status == 1
     assert len(done.errors.strip().splitlines()) == 1, done.errors
+    assert not done.errors.startswith("error"), "as every other verb's"
     assert not [one for one in repository.registry.requests if one.method not in ("GET", "HEAD")]
     return done.errors
 
