@@ -32,6 +32,8 @@ from imagematrix.errors import UserError, exit_status
 from imagematrix.host import Say, say
 
 STANDIN_LABEL = "io.hypercorn-images.standin"
+SCRIPT_LABEL = f"{STANDIN_LABEL}.script"
+"""On a stand-in, the digest of the script that made it."""
 PROBE_LIMIT = 10  # seconds for the engine to find out whether there is a registry
 PATH = "/usr/local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -279,7 +281,7 @@ def _stand_ins(client: DockerClient, names: list[str], say: Say) -> dict[str, Ba
     to_make: dict[str, Artefact] = {}
     for name in names:
         plan = standin_for(name)
-        if base := _in_engine(client, name, f"standin/{name}"):
+        if base := _current_stand_in(client, name, plan):
             found[name] = base
         elif isinstance(plan, Unavailable):
             found[name] = plan
@@ -293,6 +295,15 @@ def _stand_ins(client: DockerClient, names: list[str], say: Say) -> dict[str, Ba
         else:
             found[name] = _import(client, name, artefact, say)
     return found
+
+
+def _current_stand_in(client: DockerClient, name: str, plan: Artefact | Unavailable) -> Base | None:
+    """Return the stand-in that the engine has, unless it says that it was made by a script that has changed since."""
+    base = _in_engine(client, name, f"standin/{name}")
+    if base and isinstance(plan, Artefact):
+        digest = client.images.get(base.reference).labels.get(SCRIPT_LABEL)
+        return base if digest in (None, host.script_digest(plan.script)) else None
+    return base
 
 
 def make_all(artefacts: Iterable[Artefact], say: Say) -> dict[Artefact, UserError]:
@@ -312,7 +323,7 @@ def make_all(artefacts: Iterable[Artefact], say: Say) -> dict[Artefact, UserErro
     made: dict[Artefact, Future[None]] = {}
 
     def make(artefact: Artefact) -> None:
-        if host.artefact_path(artefact.name).exists():
+        if host.is_made(artefact.name, artefact.script):
             return
         for needed in artefact.needs:
             made[needed].result()
@@ -322,14 +333,14 @@ def make_all(artefacts: Iterable[Artefact], say: Say) -> dict[Artefact, UserErro
         host.make_artefact(artefact.name, artefact.script, artefact.arguments, say)
 
     failures: dict[Artefact, UserError] = {}
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+    with host.ended_by_sigterm(), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         try:
             for artefact in ordered:
                 made[artefact] = pool.submit(make, artefact)
             for artefact, future in made.items():
                 error = future.exception()
                 if isinstance(error, UserError):
-                    say(f"error: {error}")  # with the end of the log
+                    say(str(error))  # with the end of the log
                     failures[artefact] = error
                 elif error is not None:
                     raise error
@@ -347,14 +358,19 @@ def _depth(artefact: Artefact) -> int:
 def _import(client: DockerClient, name: str, artefact: Artefact, say: Say) -> Base | Unavailable:
     repository, _, tag = f"standin/{name}".rpartition(":")
     with host.locked(f"import-{artefact.name}"):
-        if base := _in_engine(client, name, f"{repository}:{tag}"):
+        if base := _current_stand_in(client, name, artefact):
             return base  # another process was faster
         started = time.monotonic()
         folder = host.artefact_path(artefact.name)
         version = (folder / "python-version").read_text(encoding="utf-8").strip()
+        digest = host.made_by(artefact.name)
+        made_by = [f"LABEL {SCRIPT_LABEL}={digest}"] if digest else []
         try:
             client.api.import_image_from_file(
-                str(folder / "root.tar"), repository=repository, tag=tag, changes=image_settings(name, version)
+                str(folder / "root.tar"),
+                repository=repository,
+                tag=tag,
+                changes=[*image_settings(name, version), *made_by],
             )
             image = client.images.get(f"{repository}:{tag}")
         except (DockerException, RequestException) as error:

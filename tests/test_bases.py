@@ -163,6 +163,16 @@ class TestObtain:
         assert found["python:3.13-slim-trixie"].standin
         assert (scripts, engine.imported) == ([], {})
 
+    def test_a_stand_in_whose_script_has_changed_is_made_again(self, scripts):
+        engine = FakeEngine(has=["standin/python:3.13-slim-trixie"], registry=api_error(500, NO_REGISTRY))
+        image = engine.has["standin/python:3.13-slim-trixie"]
+        image.labels[bases.SCRIPT_LABEL] = host.script_digest("slim-pyenv.sh")
+        obtain(engine, "python:3.13-slim-trixie")
+        assert engine.imported == {}
+        image.labels[bases.SCRIPT_LABEL] = "sha256:of another script"
+        obtain(engine, "python:3.13-slim-trixie")
+        assert list(engine.imported) == ["standin/python:3.13-slim-trixie"]
+
     def test_one_failure_stops_no_other(self, scripts, monkeypatch):
         works = host.make_artefact
 
