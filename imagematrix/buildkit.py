@@ -233,8 +233,7 @@ def sweep() -> None:
 def stand_in(host_engine: engine.Engine, name: str, say: host.Say) -> Iterator[str]:
     """Have a stand-in run for a while, with an empty cache, as the buildx builder NAME."""
     one = StandIn(name)
-    one.folder.mkdir(parents=True, exist_ok=True)
-    (one.folder / "owner.json").write_text(json.dumps([os.getpid(), engine.start_time(os.getpid())]))
+    host.write_atomically(one.folder / "owner.json", json.dumps([os.getpid(), engine.start_time(os.getpid())]))
     try:
         one.start(say)
         register(host_engine, one)

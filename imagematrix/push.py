@@ -174,7 +174,7 @@ class Publisher:
             say(f"{variant.name}: starting it on {platform} …")
             with smoke.pulled(client, f"{repository}@{published.platforms[platform]}") as reference:
                 smoke.check(client, reference, variant, platform)
-                installed = sbom.read(client, reference, variant.python.version)
+                installed = sbom.read(client, reference, variant.python.version) if self.signer else []
             if self.signer:
                 say(f"{variant.name}: attesting {len(installed)} distributions on {platform} …")
                 contents = sbom.document(repository, published.platforms[platform], installed)

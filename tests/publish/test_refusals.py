@@ -6,8 +6,6 @@ import pytest
 
 from tests.publish.conftest import TAG, Repository, git
 
-pytestmark = pytest.mark.xdist_group("publish")
-
 
 @pytest.fixture
 def clean(repository: Repository) -> Repository:

@@ -10,7 +10,7 @@ from imagematrix import buildkit, engine
 from imagematrix.host import say
 from tests.publish.conftest import RUN, TAG, Repository, offer_base
 
-pytestmark = pytest.mark.xdist_group("publish")
+pytestmark = pytest.mark.slow
 OTHER_TAG, OTHER_BASE = "python3.11-alpine", "python:3.11-alpine3.24"
 
 

@@ -1,0 +1,73 @@
+"""A registry that fails while publishing: nothing is half tagged, others are not held up, and the next run completes.
+
+Each test publishes to a namespace of its own, where nothing is yet. The layers are in the builder's cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.publish.conftest import TAG, Repository
+from tests.publish.registry import HANGS_UP, Request, is_blob, is_index
+
+ONE = ("--image", "hypercorn", "--unsigned", "--date", "20261122")
+
+
+def is_dated_tag(request: Request) -> bool:
+    return request.tag == f"{TAG}-20261122"
+
+
+def is_moving_tag(request: Request) -> bool:
+    return request.tag == TAG
+
+
+@pytest.mark.parametrize(
+    ("when", "status"),
+    [(is_blob, 500), (is_index, HANGS_UP), (is_dated_tag, 500), (is_moving_tag, HANGS_UP)],
+    ids=["a layer", "the index", "the dated tag", "the moving tag"],
+)
+def test_a_registry_that_fails(repository: Repository, when: Callable[[Request], bool], status: int) -> None:
+    there = repository.elsewhere(f"fails-{when.__name__.replace('_', '-')}-{status}")
+    repository.registry.fault = lambda request: status if when(request) else None
+    done = there.push(*ONE)
+    assert done.status == 1
+    assert "left behind: hypercorn:" in done.errors
+    assert TAG not in there.tags()
+    repository.registry.fault = lambda request: None
+    there.completes(*ONE)
+
+
+def test_a_registry_that_goes_down(repository: Repository) -> None:
+    there = repository.elsewhere("down")
+
+    def fault(request: Request) -> int | None:
+        if is_index(request) and repository.registry.process:
+            repository.registry.stop()
+        return None
+
+    repository.registry.fault = fault
+    done = there.push(*ONE)
+    assert done.status == 1
+    assert [row["status"] for row in done.rows] == ["failed"]
+    repository.registry.fault = lambda request: None
+    repository.registry.start()
+    assert there.tags() == {}
+    there.completes(*ONE)
+
+
+def test_one_failure_does_not_hold_up_the_others(repository: Repository) -> None:
+    there = repository.elsewhere("others")
+    repository.registry.fault = lambda request: 500 if request.tag and "/hypercorn/" in request.path else None
+    done = there.push("--unsigned", "--date", "20261122")
+    assert done.status == 1
+    assert {row["variant"].partition(":")[0]: row["status"] for row in done.rows} == {
+        "hypercorn": "failed",
+        "hypercorn-fastapi": "pushed",
+    }
+    assert f"left behind: hypercorn:{TAG};" in done.errors
+    assert there.tags("hypercorn") == {}
+    assert len(there.tags("hypercorn-fastapi")) == 3
+    repository.registry.fault = lambda request: None
+    assert [row["status"] for row in there.push("--unsigned", "--date", "20261122").rows] == ["pushed", "current"]
