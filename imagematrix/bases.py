@@ -15,7 +15,7 @@ import platform
 import re
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +55,7 @@ class Unavailable:
 
     name: str
     reason: str
+    refused: bool = False  # it is there, or a registry answers, but it is not what locks/bases.json pins
 
 
 # --- what is known about stand-ins ---
@@ -183,44 +184,85 @@ def pyenv_python(python: str) -> Path | None:
 # --- obtaining ---
 
 
-def obtain(engine: Engine, names: Iterable[str], say: Say) -> dict[str, Base | Unavailable]:
+Pins = Mapping[str, "str | None"]
+"""Official name -> the digest that it must have, None for any."""
+
+
+def obtain(engine: Engine, names: Iterable[str], say: Say, pins: Pins | None = None) -> dict[str, Base | Unavailable]:
     """Return each named base image, or why it cannot be had here, in the order of `names`.
 
-    Official images that the engine has are used as they are; the network is touched only for those it lacks, and a
-    registry that cannot be reached is asked once. What goes wrong with one image is that image's reason, and no
-    other's. Raises UserError only when the engine itself fails.
+    Official images that the engine has are used as they are, if they are the pinned ones; the network is touched only
+    for those it lacks, and a registry that cannot be reached is asked once. What goes wrong with one image is that
+    image's reason, and no other's. Raises UserError only when the engine itself fails.
     """
-    client = engine.client()
+    client, pins = engine.client(), pins or {}
     wanted = list(dict.fromkeys(names))
-    found: dict[str, Base | Unavailable] = {}
-    for name in wanted:
-        if base := _in_engine(client, name, name):
-            found[name] = base
-    missing = [name for name in wanted if name not in found]
+    found, missing = _official(client, wanted, pins)
     if missing:
         reason = why_no_registry(engine, pull_reference(missing[0]))
         if reason is None:
-            found |= {name: _pull(client, name, say) for name in missing}
+            found |= {name: _pull(client, name, pins.get(name), say) for name in missing}
         else:
+            found |= _others(client, missing, pins, reason)
+            missing = [name for name in missing if name not in found]
             say(f"no image registry can be reached ({reason}): stand-ins are used for {len(missing)} base images")
             found |= _stand_ins(client, missing, say)
     return {name: found[name] for name in wanted}
 
 
-def _in_engine(client: DockerClient, name: str, reference: str) -> Base | None:
+def present(engine: Engine, names: Iterable[str], pins: Pins | None = None) -> dict[str, Base | Unavailable]:
+    """Return what `obtain` would without pulling or making anything: what it would have to is left out."""
+    client, pins = engine.client(), pins or {}
+    found, missing = _official(client, list(dict.fromkeys(names)), pins)
+    reason = why_no_registry(engine, pull_reference(missing[0])) if missing else None
+    if reason is not None:
+        found |= _others(client, missing, pins, reason)
+        for name in (name for name in missing if name not in found):
+            plan = standin_for(name)
+            if base := _current_stand_in(client, name, plan):
+                found[name] = base
+            elif isinstance(plan, Unavailable):
+                found[name] = plan
+    return found
+
+
+def _official(client: DockerClient, names: list[str], pins: Pins) -> tuple[dict[str, Base | Unavailable], list[str]]:
+    """Return what the engine has of them, as pinned, and the names of those it has not."""
+    found: dict[str, Base | Unavailable] = {}
+    for name in names:
+        base = _in_engine(client, name, name, pins.get(name))
+        if base and (base.standin or pins.get(name) in (None, base.digest)):
+            found[name] = base
+    return found, [name for name in names if name not in found]
+
+
+def _others(client: DockerClient, names: list[str], pins: Pins, why: str) -> dict[str, Unavailable]:
+    """Return a refusal for each that the engine has with another digest than the pinned one, which is not to be had."""
+    found = {}
+    for name in names:
+        if base := _in_engine(client, name, name):
+            has = f"the engine has {name} as {base.digest or 'an image of no registry'}"
+            reason = f"{has}, locks/bases.json pins {pins[name]}, and no registry can be reached ({why})"
+            found[name] = Unavailable(name, reason, refused=True)
+    return found
+
+
+def _in_engine(client: DockerClient, name: str, reference: str, pin: str | None = None) -> Base | None:
     try:
         image = client.images.get(reference)
     except ImageNotFound:
         return None
     except (DockerException, RequestException) as error:
         raise UserError(f"the engine failed when asked for the image {reference}: {error}") from error
-    return _base(name, reference, image)
+    return _base(name, reference, image, pin)
 
 
-def _base(name: str, reference: str, image: Image) -> Base:
+def _base(name: str, reference: str, image: Image, pin: str | None = None) -> Base:
+    """Describe an image; of the digests it has in several registries, the pinned one is taken if it is among them."""
     digests = [digest.rpartition("@")[2] for digest in image.attrs.get("RepoDigests") or []]
     standin = image.labels.get(STANDIN_LABEL) == "true"
-    return Base(name, reference, str(image.id), None if standin or not digests else digests[0], standin)
+    digest = pin if pin in digests else next(iter(digests), None)
+    return Base(name, reference, str(image.id), None if standin else digest, standin)
 
 
 # --- pulling ---
@@ -256,21 +298,23 @@ def why_no_registry(engine: Engine, reference: str) -> str | None:
     return None
 
 
-def _pull(client: DockerClient, name: str, say: Say) -> Base | Unavailable:
-    reference = pull_reference(name)
-    repository, _, tag = reference.rpartition(":")
+def _pull(client: DockerClient, name: str, pin: str | None, say: Say) -> Base | Unavailable:
+    """Pull an image, by its digest if that is pinned, and give it its official name."""
+    repository, _, tag = pull_reference(name).rpartition(":")
+    reference = f"{repository}@{pin}" if pin else f"{repository}:{tag}"
+    pinned = f", which locks/bases.json pins for {name}" if pin else ""
     started = time.monotonic()
     say(f"pulling {reference} …")
     try:
-        image = client.images.pull(repository, tag=tag)
+        image = client.images.pull(repository, tag=pin or tag)
         if reference != name:
             image.tag(*name.split(":"))
     except NotFound:
-        return Unavailable(name, f"the registry answers, but has no image {reference}")
+        return Unavailable(name, f"the registry answers, but has no image {reference}{pinned}", refused=bool(pin))
     except (DockerException, RequestException) as error:
-        return Unavailable(name, f"pulling {reference} failed: {error}")
+        return Unavailable(name, f"pulling {reference}{pinned} failed: {error}", refused=bool(pin))
     say(f"pulled {reference} in {time.monotonic() - started:.0f} s")
-    return _base(name, name, image)
+    return _base(name, name, image, pin)
 
 
 # --- standing in ---

@@ -153,7 +153,7 @@ class Publisher:
         output = f"type=image,name={repository},push=true,push-by-digest=true,name-canonical=true"
         target: dict[str, object] = {
             "args": arguments,
-            "labels": {"org.opencontainers.image.base.digest": variant.pinned_base.partition("@")[2]},
+            "labels": {"org.opencontainers.image.base.digest": variant.base_digest},
             "platforms": list(variant.matrix.platforms),
             "secret": [f"id={name},src={path}" for name, path in engine.build_secrets().items()],
             "tags": [],
@@ -204,8 +204,7 @@ def paths(variant: Variant) -> list[str]:
 
 def mirror_of(variant: Variant) -> str:
     """Return where a variant's base comes from, with its digest."""
-    digest = variant.pinned_base.partition("@")[2]
-    return f"{bases.pull_reference(variant.base)}@{digest}"
+    return f"{bases.pull_reference(variant.base)}@{variant.base_digest}"
 
 
 # --- refusals, all before anything is built ---
@@ -216,7 +215,7 @@ def refuse(root: Path, matrix: Matrix, files: Files, variants: Iterable[Variant]
     commit.refuse_unless_committed(root)
     if compare(root / "build", files).any:
         raise UserError("build/ is stale: run make generate and commit")
-    unpinned = sorted({variant.base for variant in variants if "@" not in variant.pinned_base})
+    unpinned = sorted({variant.base for variant in variants if not variant.base_digest})
     if unpinned:
         more = f" and {len(unpinned) - 1} more" if len(unpinned) > 1 else ""
         raise UserError(f"locks/bases.json has no digest of {unpinned[0]}{more}: run make lock and commit")
