@@ -19,6 +19,12 @@ def is_dated_tag(request: Request) -> bool:
     return request.tag == f"{TAG}-20261122"
 
 
+@pytest.fixture(scope="module")
+def repository(repository: Repository) -> Repository:
+    repository.shrink()
+    return repository
+
+
 def is_moving_tag(request: Request) -> bool:
     return request.tag == TAG
 

@@ -18,6 +18,12 @@ from tests.publish.registry import HANGS_UP, Registry, Request, is_index
 ONE = ("--image", "hypercorn", "--unsigned", "--date", "20261122")
 
 
+@pytest.fixture(scope="module")
+def repository(repository: Repository) -> Repository:
+    repository.shrink()
+    return repository
+
+
 def is_moving_tag(request: Request) -> bool:
     return request.tag == TAG
 
