@@ -30,6 +30,8 @@ from imagematrix.registry import Published, Registry, complaint, has_login, host
 from imagematrix.render import INPUTS_LABEL, RUNTIME, Files, input_digest, render
 from imagematrix.tree import compare
 
+REVISION_LABEL = "org.opencontainers.image.revision"
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -168,12 +170,13 @@ class Publisher:
     def prove(self, variant: Variant, published: Published, revision: str) -> None:
         """Start the image of each platform, attach what is in it and where it comes from, sign. Raises UserError."""
         repository, client = variant.matrix.repository(variant.image), self.engine.client()
+        labels = {REVISION_LABEL: revision, plan.BASE_NAME_LABEL: variant.pinned_base}
         for platform in variant.matrix.platforms:
             if platform not in published.platforms:
                 raise UserError(f"{platform} is not in {published.digest}")
             say(f"{variant.name}: starting it on {platform} …")
             with smoke.pulled(client, f"{repository}@{published.platforms[platform]}") as reference:
-                smoke.check(client, reference, variant, platform)
+                smoke.check(client, reference, variant, platform, labels)
                 installed = sbom.read(client, reference, variant.python.version) if self.signer else []
             if self.signer:
                 say(f"{variant.name}: attesting {len(installed)} distributions on {platform} …")

@@ -77,3 +77,18 @@ def test_one_failure_does_not_hold_up_the_others(repository: Repository) -> None
     assert len(there.tags("hypercorn-fastapi")) == 3
     repository.registry.fault = lambda request: None
     assert [row["status"] for row in there.push("--unsigned", "--date", "20261122").rows] == ["pushed", "current"]
+
+
+def test_an_image_that_complains_gets_no_tag(repository: Repository) -> None:
+    there = repository.elsewhere("complains")
+    main = "runtime/app/main.py"
+    there.edit(main, r"\Z", '\n\nprint("[ERROR] not well", flush=True)\n')
+    there.commit()
+    done = there.push(*ONE)
+    assert done.status == 1
+    assert "complains on linux/amd64: [ERROR] not well" in done.rows[0]["reason"]
+    assert "is pushed, its tags are not moved" in done.rows[0]["reason"]
+    assert there.tags() == {}
+    there.edit(main, r'\n\nprint\("\[ERROR\] not well", flush=True\)\n\Z', "")
+    there.commit()
+    there.completes(*ONE)
