@@ -28,7 +28,13 @@ def is_moving_tag(request: Request) -> bool:
     return request.tag == TAG
 
 
-@pytest.mark.parametrize("when", [is_index, is_moving_tag], ids=["before the index", "before the moving tag"])
+@pytest.mark.parametrize(
+    "when",
+    [
+        pytest.param(is_index, id="before the index", marks=pytest.mark.slow),
+        pytest.param(is_moving_tag, id="before the moving tag"),
+    ],
+)
 def test_a_run_that_is_killed(repository: Repository, when: Callable[[Request], bool]) -> None:
     there = repository.elsewhere(f"killed-{when.__name__.replace('_', '-')}")
     reached, go_on = threading.Event(), threading.Event()
