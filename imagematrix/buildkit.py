@@ -34,15 +34,20 @@ START_LIMIT = 60.0
 _PACKAGES = ("docker.io", "containerd")
 
 
-def builders(host_engine: engine.Engine, named: str, say: host.Say) -> list[str]:
-    """Return the builders to use, at least one. Raises UserError when there is none that can push by digest."""
+def named_builders(host_engine: engine.Engine, named: str) -> list[str]:
+    """Return the builders that BUILDER names. Raises UserError for one that cannot push by digest, or is not there."""
     names = [name for name in named.split(",") if name]
     for name in names:
         driver = _driver(host_engine, name)
         if driver in (None, "docker"):
             what = "is of the driver docker, which cannot push by digest" if driver else "does not exist"
             raise UserError(f"the builder {name} {what}; `docker buildx ls` lists those there are")
-    if names:
+    return names
+
+
+def builders(host_engine: engine.Engine, named: str, say: host.Say) -> list[str]:
+    """Return the builders to use, at least one: where none is named, one that is made. Raises UserError."""
+    if names := named_builders(host_engine, named):
         return names
     if _driver(host_engine, OWN) is None:
         say(f"making the builder {OWN}, a container with BuildKit")

@@ -255,12 +255,15 @@ def main(argv: list[str] | None = None) -> int:
     inputs = {variant: input_digest(variant, files) for variant in matrix.variants}
     decisions = plan.survey(registry, variants, inputs)
     refuse_stand_ins(registry, decisions, allowed=arguments.allow_stand_ins)
+    signer = None if arguments.unsigned else sign.find(say)
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    day = arguments.date or day_of(epoch)
+    building = any(one.action == "build" for one in decisions)
+    if building:
+        buildkit.named_builders(host_engine, arguments.builder)
     if arguments.dry_run:
         plan.report(decisions, as_json=arguments.json)
         return 1 if any(one.action == "unknown" for one in decisions) else 0
-    signer = None if arguments.unsigned else sign.find(say)
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    building = any(one.action == "build" for one in decisions)
     with tempfile.TemporaryDirectory(prefix="context-") as context:
         commit.export(root, "build", Path(context))
         publisher = Publisher(
@@ -270,7 +273,7 @@ def main(argv: list[str] | None = None) -> int:
             registry=registry,
             inputs=inputs,
             signer=signer,
-            day=arguments.date or day_of(epoch),
+            day=day,
             epoch=int(epoch) if epoch else None,
             builders=buildkit.builders(host_engine, arguments.builder, say) if building else [""],
         )
