@@ -1,4 +1,4 @@
-"""A run that is killed, or finds no room: nothing is half tagged, and the next one completes what it began."""
+"""A run that is killed, or loses its registry, or finds no room: nothing is half tagged, and the next one completes."""
 
 from __future__ import annotations
 
@@ -28,13 +28,7 @@ def is_moving_tag(request: Request) -> bool:
     return request.tag == TAG
 
 
-@pytest.mark.parametrize(
-    "when",
-    [
-        pytest.param(is_index, id="before the index", marks=pytest.mark.slow),
-        pytest.param(is_moving_tag, id="before the moving tag"),
-    ],
-)
+@pytest.mark.parametrize("when", [is_index, is_moving_tag], ids=["before the index", "before the moving tag"])
 def test_a_run_that_is_killed(repository: Repository, when: Callable[[Request], bool]) -> None:
     there = repository.elsewhere(f"killed-{when.__name__.replace('_', '-')}")
     reached, go_on = threading.Event(), threading.Event()
@@ -55,6 +49,24 @@ def test_a_run_that_is_killed(repository: Repository, when: Callable[[Request], 
         os.killpg(process.pid, signal.SIGKILL)
     go_on.set()
     assert TAG not in there.tags()
+    there.completes(*ONE)
+
+
+def test_a_registry_that_goes_down(repository: Repository) -> None:
+    there = repository.elsewhere("down")
+
+    def fault(request: Request) -> int | None:
+        if is_index(request) and repository.registry.process:
+            repository.registry.stop()
+        return None
+
+    repository.registry.fault = fault
+    done = there.push(*ONE)
+    assert done.status == 1
+    assert [row["status"] for row in done.rows] == ["failed"]
+    repository.registry.fault = lambda request: None
+    repository.registry.start()
+    assert there.tags() == {}
     there.completes(*ONE)
 
 
