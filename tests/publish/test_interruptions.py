@@ -29,7 +29,7 @@ def is_moving_tag(request: Request) -> bool:
 
 
 @pytest.mark.parametrize("when", [is_index, is_moving_tag], ids=["before the index", "before the moving tag"])
-def test_a_run_that_is_killed(repository: Repository, when: Callable[[Request], bool]) -> None:
+def test_a_run_that_is_killed(repository: Repository, when: Callable[[Request], bool], tmp_path: Path) -> None:
     there = repository.elsewhere(f"killed-{when.__name__.replace('_', '-')}")
     reached, go_on = threading.Event(), threading.Event()
 
@@ -43,7 +43,11 @@ def test_a_run_that_is_killed(repository: Repository, when: Callable[[Request], 
     repository.registry.fault = fault
     command = [sys.executable, "-m", "imagematrix.push", "--root", str(there.root), "--allow-stand-ins", "--tag", TAG]
     with subprocess.Popen(
-        [*command, *ONE], env=there.environment, cwd=there.root, start_new_session=True, stderr=subprocess.DEVNULL
+        [*command, *ONE],
+        env={**there.environment, "TMPDIR": str(tmp_path)},  # what it leaves there goes with the test's own
+        cwd=there.root,
+        start_new_session=True,
+        stderr=subprocess.DEVNULL,
     ) as process:
         assert reached.wait(120)
         os.killpg(process.pid, signal.SIGKILL)
