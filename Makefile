@@ -11,6 +11,8 @@ RUN := $(VENV)/bin/python
 FILTERS := $(if $(TAG),--tag $(TAG)) $(if $(IMAGE),--image $(IMAGE)) $(if $(PYTHON),--python $(PYTHON)) $(if $(OS),--os $(OS))
 # How many tests run at once. Each is a container or two that mostly wait.
 JOBS ?= 4
+# Two files of them at once, each with a registry and a builder of its own.
+TEST_PUBLISH = $(RUN) -m pytest -n 2 --dist loadfile tests/publish
 
 help: ## print this
 	@echo "make TARGET [TAG=python3.13-slim] [IMAGE=hypercorn] [PYTHON=3.13] [OS=slim]"; echo
@@ -48,11 +50,12 @@ lock: $(VENV)/ready ## pin the newest wheels for every Python, and the base imag
 build: generate ## build and tag images on the container engine
 	@$(RUN) -m imagematrix.build $(FILTERS)
 
-test: unit ## first the tests that need no engine, then every image (FULL=1: under load on every Python)
+test: unit ## the tests that need no engine, every image, and without a filter publishing (FULL=1: what takes long too)
 	@$(MAKE) --no-print-directory smoke
+	@$(if $(strip $(FILTERS)),,$(TEST_PUBLISH))
 
 test-publish: $(VENV)/ready ## publish to a real registry on loopback, in every way it can go wrong (long)
-	@$(RUN) -m pytest tests/publish
+	@FULL=1 $(TEST_PUBLISH)
 
 unit: $(VENV)/ready ## the tests that need no engine
 	@$(RUN) -m pytest -n $(JOBS) --ignore tests/images --ignore tests/publish

@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
     if not arguments.dry_run and (changed or lock != old):
         write(folder, lock)
     if missing:
-        raise UserError(f"error: the registry has no {', '.join(missing)}: correct matrix.yaml")
+        raise UserError(f"the registry has no {', '.join(missing)}: correct matrix.yaml")
     return 0
 
 

@@ -15,7 +15,7 @@ import platform
 import re
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,8 @@ from imagematrix.errors import UserError, exit_status
 from imagematrix.host import Say, say
 
 STANDIN_LABEL = "io.hypercorn-images.standin"
+SCRIPT_LABEL = f"{STANDIN_LABEL}.script"
+"""On a stand-in, the digest of the script that made it."""
 PROBE_LIMIT = 10  # seconds for the engine to find out whether there is a registry
 PATH = "/usr/local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -53,6 +55,7 @@ class Unavailable:
 
     name: str
     reason: str
+    refused: bool = False  # it is there, or a registry answers, but it is not what locks/bases.json pins
 
 
 # --- what is known about stand-ins ---
@@ -181,44 +184,85 @@ def pyenv_python(python: str) -> Path | None:
 # --- obtaining ---
 
 
-def obtain(engine: Engine, names: Iterable[str], say: Say) -> dict[str, Base | Unavailable]:
+Pins = Mapping[str, "str | None"]
+"""Official name -> the digest that it must have, None for any."""
+
+
+def obtain(engine: Engine, names: Iterable[str], say: Say, pins: Pins | None = None) -> dict[str, Base | Unavailable]:
     """Return each named base image, or why it cannot be had here, in the order of `names`.
 
-    Official images that the engine has are used as they are; the network is touched only for those it lacks, and a
-    registry that cannot be reached is asked once. What goes wrong with one image is that image's reason, and no
-    other's. Raises UserError only when the engine itself fails.
+    Official images that the engine has are used as they are, if they are the pinned ones; the network is touched only
+    for those it lacks, and a registry that cannot be reached is asked once. What goes wrong with one image is that
+    image's reason, and no other's. Raises UserError only when the engine itself fails.
     """
-    client = engine.client()
+    client, pins = engine.client(), pins or {}
     wanted = list(dict.fromkeys(names))
-    found: dict[str, Base | Unavailable] = {}
-    for name in wanted:
-        if base := _in_engine(client, name, name):
-            found[name] = base
-    missing = [name for name in wanted if name not in found]
+    found, missing = _official(client, wanted, pins)
     if missing:
         reason = why_no_registry(engine, pull_reference(missing[0]))
         if reason is None:
-            found |= {name: _pull(client, name, say) for name in missing}
+            found |= {name: _pull(client, name, pins.get(name), say) for name in missing}
         else:
+            found |= _others(client, missing, pins, reason)
+            missing = [name for name in missing if name not in found]
             say(f"no image registry can be reached ({reason}): stand-ins are used for {len(missing)} base images")
             found |= _stand_ins(client, missing, say)
     return {name: found[name] for name in wanted}
 
 
-def _in_engine(client: DockerClient, name: str, reference: str) -> Base | None:
+def present(engine: Engine, names: Iterable[str], pins: Pins | None = None) -> dict[str, Base | Unavailable]:
+    """Return what `obtain` would without pulling or making anything: what it would have to is left out."""
+    client, pins = engine.client(), pins or {}
+    found, missing = _official(client, list(dict.fromkeys(names)), pins)
+    reason = why_no_registry(engine, pull_reference(missing[0])) if missing else None
+    if reason is not None:
+        found |= _others(client, missing, pins, reason)
+        for name in (name for name in missing if name not in found):
+            plan = standin_for(name)
+            if base := _current_stand_in(client, name, plan):
+                found[name] = base
+            elif isinstance(plan, Unavailable):
+                found[name] = plan
+    return found
+
+
+def _official(client: DockerClient, names: list[str], pins: Pins) -> tuple[dict[str, Base | Unavailable], list[str]]:
+    """Return what the engine has of them, as pinned, and the names of those it has not."""
+    found: dict[str, Base | Unavailable] = {}
+    for name in names:
+        base = _in_engine(client, name, name, pins.get(name))
+        if base and (base.standin or pins.get(name) in (None, base.digest)):
+            found[name] = base
+    return found, [name for name in names if name not in found]
+
+
+def _others(client: DockerClient, names: list[str], pins: Pins, why: str) -> dict[str, Unavailable]:
+    """Return a refusal for each that the engine has with another digest than the pinned one, which is not to be had."""
+    found = {}
+    for name in names:
+        if base := _in_engine(client, name, name):
+            has = f"the engine has {name} as {base.digest or 'an image of no registry'}"
+            reason = f"{has}, locks/bases.json pins {pins[name]}, and no registry can be reached ({why})"
+            found[name] = Unavailable(name, reason, refused=True)
+    return found
+
+
+def _in_engine(client: DockerClient, name: str, reference: str, pin: str | None = None) -> Base | None:
     try:
         image = client.images.get(reference)
     except ImageNotFound:
         return None
     except (DockerException, RequestException) as error:
         raise UserError(f"the engine failed when asked for the image {reference}: {error}") from error
-    return _base(name, reference, image)
+    return _base(name, reference, image, pin)
 
 
-def _base(name: str, reference: str, image: Image) -> Base:
+def _base(name: str, reference: str, image: Image, pin: str | None = None) -> Base:
+    """Describe an image; of the digests it has in several registries, the pinned one is taken if it is among them."""
     digests = [digest.rpartition("@")[2] for digest in image.attrs.get("RepoDigests") or []]
     standin = image.labels.get(STANDIN_LABEL) == "true"
-    return Base(name, reference, str(image.id), None if standin or not digests else digests[0], standin)
+    digest = pin if pin in digests else next(iter(digests), None)
+    return Base(name, reference, str(image.id), None if standin else digest, standin)
 
 
 # --- pulling ---
@@ -254,21 +298,23 @@ def why_no_registry(engine: Engine, reference: str) -> str | None:
     return None
 
 
-def _pull(client: DockerClient, name: str, say: Say) -> Base | Unavailable:
-    reference = pull_reference(name)
-    repository, _, tag = reference.rpartition(":")
+def _pull(client: DockerClient, name: str, pin: str | None, say: Say) -> Base | Unavailable:
+    """Pull an image, by its digest if that is pinned, and give it its official name."""
+    repository, _, tag = pull_reference(name).rpartition(":")
+    reference = f"{repository}@{pin}" if pin else f"{repository}:{tag}"
+    pinned = f", which locks/bases.json pins for {name}" if pin else ""
     started = time.monotonic()
     say(f"pulling {reference} …")
     try:
-        image = client.images.pull(repository, tag=tag)
+        image = client.images.pull(repository, tag=pin or tag)
         if reference != name:
             image.tag(*name.split(":"))
     except NotFound:
-        return Unavailable(name, f"the registry answers, but has no image {reference}")
+        return Unavailable(name, f"the registry answers, but has no image {reference}{pinned}", refused=bool(pin))
     except (DockerException, RequestException) as error:
-        return Unavailable(name, f"pulling {reference} failed: {error}")
+        return Unavailable(name, f"pulling {reference}{pinned} failed: {error}", refused=bool(pin))
     say(f"pulled {reference} in {time.monotonic() - started:.0f} s")
-    return _base(name, name, image)
+    return _base(name, name, image, pin)
 
 
 # --- standing in ---
@@ -279,7 +325,7 @@ def _stand_ins(client: DockerClient, names: list[str], say: Say) -> dict[str, Ba
     to_make: dict[str, Artefact] = {}
     for name in names:
         plan = standin_for(name)
-        if base := _in_engine(client, name, f"standin/{name}"):
+        if base := _current_stand_in(client, name, plan):
             found[name] = base
         elif isinstance(plan, Unavailable):
             found[name] = plan
@@ -293,6 +339,15 @@ def _stand_ins(client: DockerClient, names: list[str], say: Say) -> dict[str, Ba
         else:
             found[name] = _import(client, name, artefact, say)
     return found
+
+
+def _current_stand_in(client: DockerClient, name: str, plan: Artefact | Unavailable) -> Base | None:
+    """Return the stand-in that the engine has, unless it says that it was made by a script that has changed since."""
+    base = _in_engine(client, name, f"standin/{name}")
+    if base and isinstance(plan, Artefact):
+        digest = client.images.get(base.reference).labels.get(SCRIPT_LABEL)
+        return base if digest in (None, host.script_digest(plan.script)) else None
+    return base
 
 
 def make_all(artefacts: Iterable[Artefact], say: Say) -> dict[Artefact, UserError]:
@@ -312,7 +367,7 @@ def make_all(artefacts: Iterable[Artefact], say: Say) -> dict[Artefact, UserErro
     made: dict[Artefact, Future[None]] = {}
 
     def make(artefact: Artefact) -> None:
-        if host.artefact_path(artefact.name).exists():
+        if host.is_made(artefact.name, artefact.script):
             return
         for needed in artefact.needs:
             made[needed].result()
@@ -322,14 +377,14 @@ def make_all(artefacts: Iterable[Artefact], say: Say) -> dict[Artefact, UserErro
         host.make_artefact(artefact.name, artefact.script, artefact.arguments, say)
 
     failures: dict[Artefact, UserError] = {}
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+    with host.ended_by_sigterm(), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         try:
             for artefact in ordered:
                 made[artefact] = pool.submit(make, artefact)
             for artefact, future in made.items():
                 error = future.exception()
                 if isinstance(error, UserError):
-                    say(f"error: {error}")  # with the end of the log
+                    say(str(error))  # with the end of the log
                     failures[artefact] = error
                 elif error is not None:
                     raise error
@@ -347,14 +402,19 @@ def _depth(artefact: Artefact) -> int:
 def _import(client: DockerClient, name: str, artefact: Artefact, say: Say) -> Base | Unavailable:
     repository, _, tag = f"standin/{name}".rpartition(":")
     with host.locked(f"import-{artefact.name}"):
-        if base := _in_engine(client, name, f"{repository}:{tag}"):
+        if base := _current_stand_in(client, name, artefact):
             return base  # another process was faster
         started = time.monotonic()
         folder = host.artefact_path(artefact.name)
         version = (folder / "python-version").read_text(encoding="utf-8").strip()
+        digest = host.made_by(artefact.name)
+        made_by = [f"LABEL {SCRIPT_LABEL}={digest}"] if digest else []
         try:
             client.api.import_image_from_file(
-                str(folder / "root.tar"), repository=repository, tag=tag, changes=image_settings(name, version)
+                str(folder / "root.tar"),
+                repository=repository,
+                tag=tag,
+                changes=[*image_settings(name, version), *made_by],
             )
             image = client.images.get(f"{repository}:{tag}")
         except (DockerException, RequestException) as error:

@@ -27,7 +27,7 @@ from imagematrix.model import LABELS, Variant
 from imagematrix.render import INPUTS_LABEL, input_digest, render
 from imagematrix.tree import compare
 
-BASE_LABEL = f"{LABELS}.base"
+BASE_ID_LABEL = f"{LABELS}.base"
 """The ID of the base image that a variant was built on."""
 
 
@@ -49,7 +49,7 @@ def is_current(client: DockerClient, variant: Variant, inputs: str, base: bases.
         except ImageNotFound:
             return False
         ids.add(image.id)
-        if image.labels.get(INPUTS_LABEL) != inputs or image.labels.get(BASE_LABEL) != base.image_id:
+        if image.labels.get(INPUTS_LABEL) != inputs or image.labels.get(BASE_ID_LABEL) != base.image_id:
             return False
     return len(ids) == 1
 
@@ -64,22 +64,35 @@ class Builder:
     def build(self, variants: Iterable[Variant], *, force: bool = False) -> list[Outcome]:
         """Build what is not current (with `force` all of it); every variant has an outcome."""
         variants = list(variants)
-        found = bases.obtain(self.engine, dict.fromkeys(variant.base for variant in variants), say)
+        found = bases.obtain(self.engine, (variant.base for variant in variants), say, pins(variants))
         outcomes: dict[Variant, Outcome] = {}
         todo: dict[Variant, bases.Base] = {}
         for variant in variants:
             base = found[variant.base]
             if isinstance(base, bases.Unavailable):
-                outcomes[variant] = Outcome(variant, "not built", base.reason)
+                outcomes[variant] = Outcome(variant, "failed" if base.refused else "not built", base.reason)
             elif not force and is_current(self.client, variant, self.inputs[variant], base):
                 outcomes[variant] = Outcome(variant, "current")
             else:
                 todo[variant] = base
         if todo:
-            outcomes.update(self.bake(todo))
+            outcomes.update(self.bake(todo, force=force))
         return [outcomes[variant] for variant in variants]
 
-    def bake(self, todo: Mapping[Variant, bases.Base]) -> dict[Variant, Outcome]:
+    def stale(self, variants: Iterable[Variant], *, force: bool = False) -> tuple[Variant, ...]:
+        """Return those that `build` would build. Nothing is pulled, made or built."""
+        variants = list(variants)
+        found = bases.present(self.engine, (variant.base for variant in variants), pins(variants))
+
+        def is_stale(variant: Variant) -> bool:
+            base = found.get(variant.base)
+            if base is None or (force and isinstance(base, bases.Base)):
+                return True
+            return isinstance(base, bases.Base) and not is_current(self.client, variant, self.inputs[variant], base)
+
+        return tuple(variant for variant in variants if is_stale(variant))
+
+    def bake(self, todo: Mapping[Variant, bases.Base], *, force: bool = False) -> dict[Variant, Outcome]:
         """Bake all at once; when one fails, bake gives the others up too, so go on without it until all are through."""
         outcomes: dict[Variant, Outcome] = {}
         left = dict(todo)
@@ -89,8 +102,10 @@ class Builder:
             at_once = len(left)
             while left:
                 targets = list(left)[:at_once]
-                output = self.run([variant.target for variant in targets], override)
-                done = {one for one, base in left.items() if is_current(self.client, one, self.inputs[one], base)}
+                succeeded, output = self.run([variant.target for variant in targets], override)
+                # With `force` an image may be current and still the old one, unless bake says that it built them all.
+                maybe = () if force and not succeeded else targets if force else left
+                done = {one for one in maybe if is_current(self.client, one, self.inputs[one], todo[one])}
                 outcomes.update({variant: Outcome(variant, "built") for variant in done})
                 reasons = blamed(output)
                 if len(targets) == 1:  # then it is its fault, and bake leaves its name out of the steps
@@ -114,15 +129,15 @@ class Builder:
             "target": {
                 variant.target: {
                     "args": {"BASE": base.reference, "REVISION": revision},
-                    "labels": {BASE_LABEL: base.image_id},
+                    "labels": {BASE_ID_LABEL: base.image_id},
                     "secret": secrets,
                 }
                 for variant, base in todo.items()
             }
         }
 
-    def run(self, targets: list[str], override: Path) -> str:
-        """Run bake, its progress going where ours goes; return what it said.
+    def run(self, targets: list[str], override: Path) -> tuple[bool, str]:
+        """Run bake, its progress going where ours goes; return whether it built all of them, and what it said.
 
         On a terminal its display is left alone, and only a second run, with plain progress, tells what failed.
         """
@@ -133,12 +148,17 @@ class Builder:
         if sys.stderr.isatty():
             done = subprocess.run([*command, *targets], cwd=self.folder, env=environment)
             if done.returncode == 0:
-                return ""
+                return True, ""
         return _tee([*command, "--progress", "plain", *targets], self.folder, environment)
 
 
-def _tee(command: list[str], folder: Path, environment: Mapping[str, str]) -> str:
-    """Run a command, pass its output on as it comes, and return it."""
+def pins(variants: Iterable[Variant]) -> dict[str, str | None]:
+    """Return the digests that locks/bases.json pins the variants' bases to."""
+    return {variant.base: variant.base_digest for variant in variants}
+
+
+def _tee(command: list[str], folder: Path, environment: Mapping[str, str]) -> tuple[bool, str]:
+    """Run a command, pass its output on as it comes; return whether it succeeded, and its output."""
     lines = []
     with subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -147,7 +167,7 @@ def _tee(command: list[str], folder: Path, environment: Mapping[str, str]) -> st
         for line in process.stdout:
             sys.stderr.write(line)
             lines.append(line)
-    return "".join(lines)
+    return process.returncode == 0, "".join(lines)
 
 
 def _last(output: str) -> str:
@@ -187,7 +207,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the verb; return the exit status."""
     parser = cli.parser("Build and tag images on the engine; what is already there as it should be is left alone.")
     parser.add_argument("--force", action="store_true", help="build also what is current (the layer cache still holds)")
-    parser.add_argument("--dry-run", action="store_true", help="only say what would be built, from build/ as it is")
+    parser.add_argument("--dry-run", action="store_true", help="list what is out of date on the engine; build nothing")
     parser.add_argument("--json", action="store_true", help="print the outcomes as JSON")
     arguments = parser.parse_args(argv)
     matrix = load(arguments.root)
@@ -196,10 +216,13 @@ def main(argv: list[str] | None = None) -> int:
     files = render(matrix, arguments.root)
     if compare(folder, files).any:
         raise UserError("build/ is not what matrix.yaml, templates/ and runtime/ say; run: make generate")
-    if arguments.dry_run:
-        print("\n".join(variant.name for variant in variants))
-        return 0
     inputs = {variant: input_digest(variant, files) for variant in variants}
+    if arguments.dry_run:
+        if engine.why_silent(engine.configured_host()) is None:  # without an engine there is nothing yet
+            variants = Builder(engine.ensure(say), folder, inputs).stale(variants, force=arguments.force)
+        for variant in variants:
+            print(variant.name)
+        return 0
     outcomes = Builder(engine.ensure(say), folder, inputs).build(variants, force=arguments.force)
     return report(outcomes, as_json=arguments.json)
 

@@ -34,15 +34,20 @@ START_LIMIT = 60.0
 _PACKAGES = ("docker.io", "containerd")
 
 
-def builders(host_engine: engine.Engine, named: str, say: host.Say) -> list[str]:
-    """Return the builders to use, at least one. Raises UserError when there is none that can push by digest."""
+def named_builders(host_engine: engine.Engine, named: str) -> list[str]:
+    """Return the builders that BUILDER names. Raises UserError for one that cannot push by digest, or is not there."""
     names = [name for name in named.split(",") if name]
     for name in names:
         driver = _driver(host_engine, name)
         if driver in (None, "docker"):
             what = "is of the driver docker, which cannot push by digest" if driver else "does not exist"
-            raise UserError(f"error: the builder {name} {what}; `docker buildx ls` lists those there are")
-    if names:
+            raise UserError(f"the builder {name} {what}; `docker buildx ls` lists those there are")
+    return names
+
+
+def builders(host_engine: engine.Engine, named: str, say: host.Say) -> list[str]:
+    """Return the builders to use, at least one: where none is named, one that is made. Raises UserError."""
+    if names := named_builders(host_engine, named):
         return names
     if _driver(host_engine, OWN) is None:
         say(f"making the builder {OWN}, a container with BuildKit")
@@ -51,7 +56,7 @@ def builders(host_engine: engine.Engine, named: str, say: host.Say) -> list[str]
         if done.returncode:
             subprocess.run([*host_engine.buildx, "rm", OWN], capture_output=True)
             raise UserError(
-                f"error: no builder can be made here ({done.stderr.strip().splitlines()[-1]}): name one with BUILDER=, "
+                f"no builder can be made here ({done.stderr.strip().splitlines()[-1]}): name one with BUILDER=, "
                 "or make a stand-in: python -m imagematrix.buildkit start NAME"
             )
     return [OWN]
@@ -233,8 +238,7 @@ def sweep() -> None:
 def stand_in(host_engine: engine.Engine, name: str, say: host.Say) -> Iterator[str]:
     """Have a stand-in run for a while, with an empty cache, as the buildx builder NAME."""
     one = StandIn(name)
-    one.folder.mkdir(parents=True, exist_ok=True)
-    (one.folder / "owner.json").write_text(json.dumps([os.getpid(), engine.start_time(os.getpid())]))
+    host.write_atomically(one.folder / "owner.json", json.dumps([os.getpid(), engine.start_time(os.getpid())]))
     try:
         one.start(say)
         register(host_engine, one)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from docker.client import DockerClient
 from docker.errors import APIError, ImageNotFound
+from docker.models.containers import Container
 
-from imagematrix import cli, engine
+from imagematrix import cli, engine, smoke
 from imagematrix.errors import UserError
 from imagematrix.host import say
 from imagematrix.loading import load
@@ -31,6 +32,12 @@ def references(client: DockerClient, variant: Variant) -> list[str]:
     return found
 
 
+def containers(client: DockerClient) -> list[Container]:
+    """Return the containers that tests, and the smoke tests of `make push`, left behind."""
+    labels = (TEST_LABEL, smoke.LABEL)
+    return [one for label in labels for one in client.containers.list(all=True, filters={"label": label})]
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the verb; return the exit status."""
     parser = cli.parser("Remove this repository's images and left-over test containers from the engine.")
@@ -42,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     client = engine.ensure(say).client()
     failures = []
-    for container in client.containers.list(all=True, filters={"label": TEST_LABEL}):
+    for container in containers(client):
         print(f"container {container.name}")
         if not arguments.dry_run:
             container.remove(force=True, v=True)

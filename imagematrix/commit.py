@@ -30,9 +30,9 @@ def _git(root: Path, *arguments: str) -> bytes:
     try:
         done = subprocess.run(["git", *arguments], cwd=root, capture_output=True)
     except OSError as error:
-        raise UserError(f"error: git is needed to publish: {error}") from None
+        raise UserError(f"git is needed to publish: {error}") from None
     if done.returncode:
-        raise UserError(f"error: git {arguments[0]}: {done.stderr.decode(errors='replace').strip()}")
+        raise UserError(f"git {arguments[0]}: {done.stderr.decode(errors='replace').strip()}")
     return done.stdout
 
 
@@ -41,16 +41,16 @@ def refuse_unless_committed(root: Path) -> None:
     changed = _git(root, "status", "--porcelain").decode().splitlines()
     if changed:
         more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-        raise UserError(f"error: the work tree is dirty ({changed[0][3:]}{more}): commit or stash, then publish")
+        raise UserError(f"the work tree is dirty ({changed[0][3:]}{more}): commit or stash, then publish")
     if _git(root, "rev-parse", "--is-shallow-repository").strip() == b"true":
-        raise UserError("error: the clone is shallow and does not know when its files changed: git fetch --unshallow")
+        raise UserError("the clone is shallow and does not know when its files changed: git fetch --unshallow")
 
 
 def last_change(root: Path, paths: Iterable[str]) -> Commit:
     """Return the last commit that changed one of the files or folders, which lie below `root`."""
     revision, _, time = _git(root, "log", "-1", "--format=%H %ct", "--", *paths).decode().strip().partition(" ")
     if not time:
-        raise UserError(f"error: {', '.join(paths)}: in no commit")
+        raise UserError(f"{', '.join(paths)}: in no commit")
     return Commit(revision, int(time))
 
 

@@ -336,7 +336,8 @@ def _buildx(address: str, say: Say) -> list[str]:
 
 def _standalone_buildx(say: Say) -> Path:
     plugin = Path("/usr/libexec/docker/cli-plugins/docker-buildx")
-    for candidate in [*map(Path, _installed("docker-buildx")), plugin]:
+    unpacked = Path(f"{host.artefact_path('docker-buildx')}{plugin}")
+    for candidate in [*map(Path, _installed("docker-buildx")), plugin, unpacked]:
         if _works([str(candidate), "version"]):
             return candidate
     if not host.is_debian():
@@ -345,8 +346,8 @@ def _standalone_buildx(say: Say) -> Path:
         host.install_packages(["docker-buildx"], "docker buildx", say)
         return plugin
     # Debian 12 has no buildx; the one of Debian's current stable release runs on it. Can go when Debian 12 does.
-    files = host.make_artefact("docker-buildx", "debian-package.sh", ["stable", "docker-buildx"], say)
-    return files / "usr/libexec/docker/cli-plugins/docker-buildx"
+    host.make_artefact("docker-buildx", "debian-package.sh", ["stable", "docker-buildx"], say)
+    return unpacked
 
 
 # --- what a build is told about the network ---

@@ -38,7 +38,7 @@ def exit_status(command: Callable[[], int]) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        print(f"error: {error.filename or 'the system'}: {error.strerror}", file=sys.stderr)
+        print(f"{error.filename or 'the system'}: {error.strerror}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

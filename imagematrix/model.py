@@ -166,8 +166,12 @@ class Variant:
     @property
     def pinned_base(self) -> str:
         """The base with the digest that locks/bases.json gives it: name@sha256:…; the name alone if it gives none."""
-        digest = self.matrix.locks.base_digest(self.base)
-        return f"{self.base}@{digest}" if digest else self.base
+        return f"{self.base}@{self.base_digest}" if self.base_digest else self.base
+
+    @property
+    def base_digest(self) -> str | None:
+        """The digest that locks/bases.json pins its base to, None if it does not."""
+        return self.matrix.locks.base_digest(self.base)
 
     @property
     def worker_classes(self) -> tuple[str, ...]:

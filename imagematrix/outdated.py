@@ -116,7 +116,7 @@ def _day(text: str) -> datetime.date:
     try:
         return datetime.datetime.strptime(text, "%Y%m%d").date() if text else datetime.date.today()
     except ValueError:
-        raise InputError(f"error: --date {text}: a day such as 20261122 is allowed") from None
+        raise InputError(f"--date {text}: a day such as 20261122 is allowed") from None
 
 
 if __name__ == "__main__":

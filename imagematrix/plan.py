@@ -21,7 +21,7 @@ from imagematrix.model import Matrix, Variant
 from imagematrix.registry import Published, Registry, RegistryError
 from imagematrix.render import INPUTS_LABEL, PARENT_LABEL, input_digest, render
 
-BASE_LABEL = "org.opencontainers.image.base.name"
+BASE_NAME_LABEL = "org.opencontainers.image.base.name"
 """https://github.com/opencontainers/image-spec/blob/main/annotations.md; ours has the digest too."""
 AT_ONCE = 8
 """How many questions a registry is asked at once; they mostly wait for the network."""
@@ -67,8 +67,8 @@ def why_stale(variant: Variant, inputs: Mapping[Variant, str], published: Publis
     missing = [platform for platform in variant.matrix.platforms if platform not in published.platforms]
     if labels.get(INPUTS_LABEL) == inputs[variant]:
         return f"inputs changed: no {', '.join(missing)} yet" if missing else None
-    if labels.get(BASE_LABEL) != variant.pinned_base:
-        return f"base changed: {labels.get(BASE_LABEL)} -> {variant.pinned_base}"
+    if labels.get(BASE_NAME_LABEL) != variant.pinned_base:
+        return f"base changed: {labels.get(BASE_NAME_LABEL)} -> {variant.pinned_base}"
     if parent and labels.get(PARENT_LABEL) != inputs[variant.at(parent)]:
         return f"parent changed: {parent.name}"
     return "inputs changed"

@@ -30,6 +30,8 @@ from imagematrix.registry import Published, Registry, complaint, has_login, host
 from imagematrix.render import INPUTS_LABEL, RUNTIME, Files, input_digest, render
 from imagematrix.tree import compare
 
+REVISION_LABEL = "org.opencontainers.image.revision"
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -83,7 +85,7 @@ class Publisher:
         try:
             outcome = self.one(decision, builder)
         except UserError as error:
-            outcome = Outcome(variant, "failed", " ".join(str(error).removeprefix("error: ").split()))
+            outcome = Outcome(variant, "failed", " ".join(str(error).split()))
         if outcome.status != "current":
             say(f"{variant.name}: {outcome.status} in {time.monotonic() - started:.0f} s {outcome.reason}".rstrip())
         return outcome
@@ -153,7 +155,7 @@ class Publisher:
         output = f"type=image,name={repository},push=true,push-by-digest=true,name-canonical=true"
         target: dict[str, object] = {
             "args": arguments,
-            "labels": {"org.opencontainers.image.base.digest": variant.pinned_base.partition("@")[2]},
+            "labels": {"org.opencontainers.image.base.digest": variant.base_digest},
             "platforms": list(variant.matrix.platforms),
             "secret": [f"id={name},src={path}" for name, path in engine.build_secrets().items()],
             "tags": [],
@@ -168,13 +170,14 @@ class Publisher:
     def prove(self, variant: Variant, published: Published, revision: str) -> None:
         """Start the image of each platform, attach what is in it and where it comes from, sign. Raises UserError."""
         repository, client = variant.matrix.repository(variant.image), self.engine.client()
+        labels = {REVISION_LABEL: revision, plan.BASE_NAME_LABEL: variant.pinned_base}
         for platform in variant.matrix.platforms:
             if platform not in published.platforms:
                 raise UserError(f"{platform} is not in {published.digest}")
             say(f"{variant.name}: starting it on {platform} …")
             with smoke.pulled(client, f"{repository}@{published.platforms[platform]}") as reference:
-                smoke.check(client, reference, variant, platform)
-                installed = sbom.read(client, reference, variant.python.version)
+                smoke.check(client, reference, variant, platform, labels)
+                installed = sbom.read(client, reference, variant.python.version) if self.signer else []
             if self.signer:
                 say(f"{variant.name}: attesting {len(installed)} distributions on {platform} …")
                 contents = sbom.document(repository, published.platforms[platform], installed)
@@ -204,8 +207,7 @@ def paths(variant: Variant) -> list[str]:
 
 def mirror_of(variant: Variant) -> str:
     """Return where a variant's base comes from, with its digest."""
-    digest = variant.pinned_base.partition("@")[2]
-    return f"{bases.pull_reference(variant.base)}@{digest}"
+    return f"{bases.pull_reference(variant.base)}@{variant.base_digest}"
 
 
 # --- refusals, all before anything is built ---
@@ -215,14 +217,14 @@ def refuse(root: Path, matrix: Matrix, files: Files, variants: Iterable[Variant]
     """Raise UserError if the commit is not fit to be published, or nobody is logged in."""
     commit.refuse_unless_committed(root)
     if compare(root / "build", files).any:
-        raise UserError("error: build/ is stale: run make generate and commit")
-    unpinned = sorted({variant.base for variant in variants if "@" not in variant.pinned_base})
+        raise UserError("build/ is stale: run make generate and commit")
+    unpinned = sorted({variant.base for variant in variants if not variant.base_digest})
     if unpinned:
         more = f" and {len(unpinned) - 1} more" if len(unpinned) > 1 else ""
-        raise UserError(f"error: locks/bases.json has no digest of {unpinned[0]}{more}: run make lock and commit")
+        raise UserError(f"locks/bases.json has no digest of {unpinned[0]}{more}: run make lock and commit")
     where = host_of(matrix.repository(matrix.images[0]))
     if not is_loopback(where) and not has_login(where):
-        raise UserError(f"error: no credentials for {where}: docker login {where}")
+        raise UserError(f"no credentials for {where}: docker login {where}")
 
 
 def refuse_stand_ins(registry: Registry, decisions: Iterable[Decision], *, allowed: bool) -> None:
@@ -234,7 +236,7 @@ def refuse_stand_ins(registry: Registry, decisions: Iterable[Decision], *, allow
         found = registry.inspect(mirror_of(variant))
         if name.startswith("standin/") or (found and bases.STANDIN_LABEL in found.labels):
             why = "--allow-stand-ins is for a registry on loopback" if allowed else "it proves and is never shipped"
-            raise UserError(f"error: {name} is a stand-in at {mirror_of(variant)}: {why}")
+            raise UserError(f"{name} is a stand-in at {mirror_of(variant)}: {why}")
 
 
 # --- the command line ---
@@ -253,12 +255,15 @@ def main(argv: list[str] | None = None) -> int:
     inputs = {variant: input_digest(variant, files) for variant in matrix.variants}
     decisions = plan.survey(registry, variants, inputs)
     refuse_stand_ins(registry, decisions, allowed=arguments.allow_stand_ins)
+    signer = None if arguments.unsigned else sign.find(say)
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    day = arguments.date or day_of(epoch)
+    building = any(one.action == "build" for one in decisions)
+    if building:
+        buildkit.named_builders(host_engine, arguments.builder)
     if arguments.dry_run:
         plan.report(decisions, as_json=arguments.json)
         return 1 if any(one.action == "unknown" for one in decisions) else 0
-    signer = None if arguments.unsigned else sign.find(say)
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    building = any(one.action == "build" for one in decisions)
     with tempfile.TemporaryDirectory(prefix="context-") as context:
         commit.export(root, "build", Path(context))
         publisher = Publisher(
@@ -268,7 +273,7 @@ def main(argv: list[str] | None = None) -> int:
             registry=registry,
             inputs=inputs,
             signer=signer,
-            day=arguments.date or day_of(epoch),
+            day=day,
             epoch=int(epoch) if epoch else None,
             builders=buildkit.builders(host_engine, arguments.builder, say) if building else [""],
         )
@@ -297,7 +302,7 @@ def _day(text: str) -> datetime.date:
 def day_of(epoch: str | None) -> datetime.date:
     """Return the day, in UTC, of a SOURCE_DATE_EPOCH, or today's."""
     if epoch is not None and not epoch.isdigit():
-        raise UserError(f"error: SOURCE_DATE_EPOCH={epoch}: a number of seconds is allowed")
+        raise UserError(f"SOURCE_DATE_EPOCH={epoch}: a number of seconds is allowed")
     seconds = int(epoch) if epoch else time.time()
     return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).date()
 

@@ -199,7 +199,7 @@ def parse(source: Source) -> MatrixFile:
 
 def _say(source: Source, problem: ErrorDetails, where: list[str | int]) -> str:
     """Return one validation problem as a person would say it."""
-    name = ".".join(str(part) for part in where) or source.name
+    name = ".".join(shortened(str(part)) for part in where) or source.name
     kind, context, value = problem["type"], problem.get("ctx", {}), problem["input"]
     shown = _shown(source, where, value)
     if kind == "extra_forbidden":

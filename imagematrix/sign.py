@@ -62,11 +62,11 @@ def find(say: host.Say) -> Signer:
     key = os.environ.get("COSIGN_KEY")
     if not key and not os.environ.get("ACTIONS_ID_TOKEN_REQUEST_URL"):
         raise UserError(
-            "error: nothing to sign with: set COSIGN_KEY (cosign generate-key-pair) and COSIGN_PASSWORD, "
+            "nothing to sign with: set COSIGN_KEY (cosign generate-key-pair) and COSIGN_PASSWORD, "
             "run on GitHub with `id-token: write`, or say --unsigned"
         )
     if key and "://" not in key and not Path(key).is_file():
-        raise UserError(f"error: COSIGN_KEY: there is no file {key}")
+        raise UserError(f"COSIGN_KEY: there is no file {key}")
     return Signer(cosign(say), key)
 
 
@@ -76,6 +76,6 @@ def cosign(say: host.Say) -> str:
     if found:
         return found
     if not host.is_debian():
-        raise UserError("error: cosign is missing: https://docs.sigstore.dev/cosign/system_config/installation/")
+        raise UserError("cosign is missing: https://docs.sigstore.dev/cosign/system_config/installation/")
     # Can go when Debian's current stable has cosign 3.
     return str(host.make_artefact("cosign", "debian-package.sh", ["sid", "cosign"], say) / "usr/bin/cosign")

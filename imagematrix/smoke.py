@@ -1,14 +1,16 @@
-"""The last look at an image before a tag names it: pulled as a user would pull it, it starts, answers and stops.
+"""The last look at an image before a tag names it: pulled as a user would pull it, it is the image that was meant.
 
-All that an image must do is tested by tests/images; here is only made sure that what lies in the registry is the image
-that was meant, for each platform.
+It says so in its labels, starts, answers, has the extras that the matrix gives it and no other, complains of nothing
+and stops, for each platform. All else that an image must do is tested by tests/images.
 """
 
 from __future__ import annotations
 
 import http.client
+import json
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -21,6 +23,21 @@ from imagematrix.model import LABELS, Variant
 LABEL = f"{LABELS}.smoke"
 LIMIT = 180.0
 """Seconds until it must have answered: an emulated start takes long."""
+_COMPLAINT = re.compile(r"\[(?:ERROR|CRITICAL)\]|^Traceback|: error: ", re.MULTILINE)
+_PROBE = """
+import importlib, importlib.metadata, json, sys
+found = []
+for name in sys.argv[1:]:
+    try:
+        files = importlib.metadata.files(name)
+    except importlib.metadata.PackageNotFoundError:
+        continue
+    for module in {one.parts[0] for one in files if len(one.parts) == 2 and one.name == "__init__.py"}:
+        importlib.import_module(module)
+    found.append(name)
+print(json.dumps(["%d.%d" % sys.version_info[:2], found]))
+"""
+"""Prints the Python version and which of the distributions are there; fails if one of them cannot be imported."""
 
 
 @contextmanager
@@ -38,8 +55,12 @@ def pulled(client: DockerClient, reference: str) -> Iterator[str]:
             client.images.remove(reference)
 
 
-def check(client: DockerClient, reference: str, variant: Variant, platform: str) -> None:
-    """Start an image that the engine has, have it answer once and stop. Raises UserError saying what it did not do."""
+def check(client: DockerClient, reference: str, variant: Variant, platform: str, labels: Mapping[str, str]) -> None:
+    """Prove an image that the engine has and that must have these labels. Raises UserError saying what is wrong."""
+    image = client.images.get(reference)
+    for label, value in labels.items():
+        if image.labels.get(label) != value:
+            raise UserError(f"says {label}={image.labels.get(label)} on {platform}, not {value}")
     ports: Any = {"80/tcp": ("127.0.0.1", None)}
     try:
         container = client.containers.run(reference, detach=True, ports=ports, labels={LABEL: variant.target})
@@ -49,18 +70,36 @@ def check(client: DockerClient, reference: str, variant: Variant, platform: str)
         body = _answer(container, platform)
         if variant.server_version not in body:
             raise UserError(f"answers on {platform} without its version {variant.server_version}: {body[:200]!r}")
-        found: Any = container.exec_run(["python", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"])[1]
-        python = found.decode().strip()
-        if python != variant.python.version:
-            raise UserError(f"has Python {python} on {platform}, not {variant.python.version}")
+        _look_inside(container, variant, platform)
         container.stop(timeout=int(LIMIT))
         status = container.wait(timeout=LIMIT)["StatusCode"]
         if status != 0:
             raise UserError(f"stops with status {status} on {platform}, not 0")
+        if complaint := complaint_in(container.logs().decode(errors="replace")):
+            raise UserError(f"complains on {platform}: {complaint}")
     except DockerException as error:
         raise UserError(f"{platform}: {error}") from None
     finally:
         container.remove(force=True, v=True)
+
+
+def complaint_in(log: str) -> str | None:
+    """Return the first line of a server's log that is an error's, None if none is."""
+    return next((line.strip() for line in log.splitlines() if _COMPLAINT.search(line)), None)
+
+
+def _look_inside(container: Any, variant: Variant, platform: str) -> None:
+    """Raise UserError if the Python is another than the matrix says, or the extras are."""
+    packages = [extra.package for extra in variant.matrix.extras]
+    status, output = container.exec_run(["python", "-c", _PROBE, *packages])
+    if status != 0:
+        raise UserError(f"cannot import its extras on {platform}: {output.decode(errors='replace').strip()[-300:]}")
+    python, found = json.loads(output)
+    if python != variant.python.version:
+        raise UserError(f"has Python {python} on {platform}, not {variant.python.version}")
+    meant = [extra.package for extra in variant.matrix.extras if extra in variant.extras]
+    if found != meant:
+        raise UserError(f"has {', '.join(found) or 'no extras'} on {platform}, not {', '.join(meant) or 'none'}")
 
 
 def _answer(container: Any, platform: str) -> str:

@@ -28,7 +28,8 @@ class FakeImage:
         self.engine = engine
         self.id = f"sha256:{reference}"
         self.labels = {bases.STANDIN_LABEL: "true"} if standin else {}
-        self.attrs = {"RepoDigests": [] if standin else [f"{reference.rpartition(':')[0]}@sha256:abc"]}
+        digest = reference if "@" in reference else f"{reference.rpartition(':')[0]}@sha256:abc"
+        self.attrs = {"RepoDigests": [] if standin else [digest]}
 
     def tag(self, repository, tag):
         self.engine.has[f"{repository}:{tag}"] = self
@@ -59,7 +60,7 @@ class FakeEngine:
             raise NotFound(reference)
 
     def pull(self, repository, tag):
-        reference = f"{repository}:{tag}"
+        reference = f"{repository}{'@' if tag.startswith('sha256:') else ':'}{tag}"
         self.pulled.append(reference)
         if reference not in self.registry:
             raise NotFound(reference)
@@ -101,9 +102,9 @@ def scripts(monkeypatch):
     return made
 
 
-def obtain(engine, *names):
+def obtain(engine, *names, pins=None):
     said = []
-    return bases.obtain(engine, names, said.append), said
+    return bases.obtain(engine, names, said.append, pins), said
 
 
 class TestObtain:
@@ -163,6 +164,16 @@ class TestObtain:
         assert found["python:3.13-slim-trixie"].standin
         assert (scripts, engine.imported) == ([], {})
 
+    def test_a_stand_in_whose_script_has_changed_is_made_again(self, scripts):
+        engine = FakeEngine(has=["standin/python:3.13-slim-trixie"], registry=api_error(500, NO_REGISTRY))
+        image = engine.has["standin/python:3.13-slim-trixie"]
+        image.labels[bases.SCRIPT_LABEL] = host.script_digest("slim-pyenv.sh")
+        obtain(engine, "python:3.13-slim-trixie")
+        assert engine.imported == {}
+        image.labels[bases.SCRIPT_LABEL] = "sha256:of another script"
+        obtain(engine, "python:3.13-slim-trixie")
+        assert list(engine.imported) == ["standin/python:3.13-slim-trixie"]
+
     def test_one_failure_stops_no_other(self, scripts, monkeypatch):
         works = host.make_artefact
 
@@ -188,6 +199,68 @@ class TestObtain:
         assert sorted(scripts) == sorted(set(scripts))
         assert scripts.index("debian-trixie") < scripts.index("slim-3.13-trixie") < scripts.index("full-3.13-trixie")
         assert scripts.index("musl-openssl-bullseye") < scripts.index("alpine-3.9")
+
+
+class TestPins:
+    """What locks/bases.json pins is what is built on, or nothing is."""
+
+    NAME = "python:3.13-slim-trixie"
+
+    def test_what_the_engine_has_is_used_if_it_is_the_pinned_one(self):
+        engine = FakeEngine(has=[self.NAME])
+        found, _ = obtain(engine, self.NAME, pins={self.NAME: "sha256:abc"})
+        assert found[self.NAME].digest == "sha256:abc"
+        assert (engine.asked, engine.pulled) == ([], [])
+
+    def test_another_one_is_replaced_by_the_pinned_one(self):
+        engine = FakeEngine(has=[self.NAME], registry=[self.NAME, "python@sha256:def"])
+        found, _ = obtain(engine, self.NAME, pins={self.NAME: "sha256:def"})
+        assert engine.pulled == ["python@sha256:def"]
+        assert (found[self.NAME].reference, found[self.NAME].digest) == (self.NAME, "sha256:def")
+        assert engine.has[self.NAME].id == "sha256:python@sha256:def", "under its official name"
+
+    def test_what_is_missing_is_pulled_by_its_digest(self):
+        engine = FakeEngine(registry=["python@sha256:def"])
+        obtain(engine, self.NAME, pins={self.NAME: "sha256:def"})
+        assert engine.pulled == ["python@sha256:def"]
+
+    def test_a_registry_without_it_is_a_refusal(self):
+        engine = FakeEngine(has=[self.NAME], registry=[self.NAME])
+        found, _ = obtain(engine, self.NAME, pins={self.NAME: "sha256:def"})
+        assert found[self.NAME].refused
+        assert f"no image python@sha256:def, which locks/bases.json pins for {self.NAME}" in found[self.NAME].reason
+
+    def test_another_one_without_a_registry_is_a_refusal_and_gets_no_stand_in(self, scripts):
+        engine = FakeEngine(has=[self.NAME], registry=api_error(500, NO_REGISTRY))
+        found, _ = obtain(engine, self.NAME, pins={self.NAME: "sha256:def"})
+        assert found[self.NAME].refused
+        assert f"has {self.NAME} as sha256:abc, locks/bases.json pins sha256:def" in found[self.NAME].reason
+        assert "\n" not in found[self.NAME].reason
+        assert scripts == []
+
+    def test_a_stand_in_is_taken_whatever_is_pinned(self, scripts):
+        engine = FakeEngine(registry=api_error(500, NO_REGISTRY))
+        found, _ = obtain(engine, self.NAME, pins={self.NAME: "sha256:def"})
+        assert found[self.NAME].standin
+
+
+class TestPresent:
+    """What a dry run may know: nothing is pulled or made."""
+
+    NAMES = ("python:3.13-slim-trixie", "python:3.12-slim-trixie", "python:3.12-alpine3.24")
+
+    def test_without_a_registry(self, scripts):
+        engine = FakeEngine(has=["standin/python:3.13-slim-trixie"], registry=api_error(500, NO_REGISTRY))
+        found = bases.present(engine, self.NAMES)
+        assert found["python:3.13-slim-trixie"].standin
+        assert isinstance(found["python:3.12-alpine3.24"], Unavailable)
+        assert "python:3.12-slim-trixie" not in found, "its stand-in would be made"
+        assert (engine.pulled, engine.imported, scripts) == ([], {}, [])
+
+    def test_with_a_registry_what_is_missing_would_be_pulled(self):
+        engine = FakeEngine(has=["standin/python:3.13-slim-trixie"], registry=self.NAMES)
+        assert bases.present(engine, self.NAMES) == {}
+        assert engine.pulled == []
 
 
 @pytest.mark.parametrize(

@@ -81,14 +81,31 @@ def test_a_kill_leaves_nothing_that_looks_finished(scripts, tmp_path):
         assert made.result(60).read_text() == "whole\n"
 
 
-def test_ctrl_c_ends_the_script(scripts, tmp_path):
+def test_a_folder_is_made_again_when_its_script_or_what_that_sources_has_changed(scripts, tmp_path):
+    def text(word):
+        return f'. "$(dirname "$0")/common.sh"\nmkdir "$1"; echo {word} $common >"$1/word"'
+
+    (tmp_path / "common.sh").write_text("common=1\n")
+    scripts(text("one"))
+    assert (make() / "word").read_text() == "one 1\n"
+    scripts(text("two"))
+    assert (make() / "word").read_text() == "two 1\n"
+    (tmp_path / "common.sh").write_text("common=2\n")
+    assert (make() / "word").read_text() == "two 2\n"
+    (host.artefact_path("thing") / "made-by").unlink()
+    scripts(text("three"))
+    assert (make() / "word").read_text() == "two 2\n", "of a cache from before there were records"
+
+
+@pytest.mark.parametrize(("number", "status", "said"), [("INT", 130, b"interrupted\n"), ("TERM", -15, b"")])
+def test_a_signal_ends_the_script(scripts, tmp_path, number, status, said):
     scripts(f"echo $$ >{tmp_path}/pid; sleep 60")
     process = subprocess.Popen([sys.executable, "-c", COMMAND, str(tmp_path)], cwd=ROOT, stderr=subprocess.PIPE)
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 130
-    assert process.stderr.read() == b"interrupted\n"
+    process.send_signal(signal.Signals[f"SIG{number}"])
+    assert process.wait(60) == status
+    assert process.stderr.read() == said
     deadline = time.monotonic() + 60
     while Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists():
         assert time.monotonic() < deadline, "the script outlived its parent"

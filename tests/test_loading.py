@@ -227,6 +227,12 @@ def test_no_file(repository: Repository) -> None:
     assert repository.run().err == "matrix.yaml: cannot be read: No such file or directory\n"
 
 
+def test_a_key_that_is_too_long_is_shown_in_part(repository: Repository) -> None:
+    repository.edit("registry: docker.io", f"{'x' * 999}: docker.io")
+    assert "xxx" in repository.run().err
+    assert max(map(len, repository.run().err.splitlines())) < 500
+
+
 def places(data: object, where: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
     found = [where]
     if isinstance(data, dict):

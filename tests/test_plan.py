@@ -14,7 +14,7 @@ from imagematrix import cli
 from imagematrix.base_lock import updated, write
 from imagematrix.loading import load
 from imagematrix.model import Matrix, Variant
-from imagematrix.plan import BASE_LABEL, Decision, Found, decide, relocated
+from imagematrix.plan import BASE_NAME_LABEL, Decision, Found, decide, relocated
 from imagematrix.registry import Published
 from imagematrix.render import INPUTS_LABEL, PARENT_LABEL, input_digest, render
 
@@ -50,7 +50,7 @@ def published(root: Path) -> dict[str, Published]:
 
 
 def one(variant: Variant, inputs: dict[Variant, str]) -> Published:
-    labels = {INPUTS_LABEL: inputs[variant], BASE_LABEL: variant.pinned_base}
+    labels = {INPUTS_LABEL: inputs[variant], BASE_NAME_LABEL: variant.pinned_base}
     if variant.image.parent:
         labels[PARENT_LABEL] = inputs[variant.at(variant.image.parent)]
     return Published(f"sha256:{variant.name}", PLATFORMS, labels)

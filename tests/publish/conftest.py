@@ -1,7 +1,7 @@
-"""A registry, a builder and a repository to publish from, for as long as the tests of publishing run.
+"""A registry and a builder for as long as the tests of publishing run, and for each module a repository to publish.
 
-The builder is the stand-in for BuildKit, unless BUILDER names one; the bases are what this machine has, pushed to the
-registry as if it were a mirror of Docker Hub. Everything is named after this run and gone when it ends.
+The builder is the stand-in for BuildKit; the bases are what this machine has, pushed to the registry as if it were a
+mirror of Docker Hub. Everything is named after this run and gone when it ends.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 from imagematrix import bases, buildkit, cli, engine, sign
-from imagematrix.host import say
+from imagematrix.host import is_debian, say
 from imagematrix.registry import Registry as Client
 from tests.publish.registry import Registry, passing
 
@@ -32,13 +32,26 @@ BASE = "python:3.13-alpine3.24"
 RUN = uuid.uuid4().hex[:8]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: run only when FULL is set")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not os.environ.get("FULL"):
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.skip(reason="takes long: make test-publish runs it"))
+
+
 @pytest.fixture(scope="session")
 def host() -> engine.Engine:
+    if os.geteuid() != 0 or not is_debian():
+        pytest.skip("the registry and the stand-in for BuildKit need root on Debian or Ubuntu")
     return engine.ensure(say)
 
 
 @pytest.fixture(scope="session")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+def registry(host: engine.Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     one = Registry(tmp_path_factory.mktemp("registry") / "data")
     one.start()
     yield one
@@ -130,6 +143,13 @@ class Repository:
         assert done.status == 0, done.errors + done.output
         return {row["variant"]: row["digest"] for row in done.rows}
 
+    def completes(self, *arguments: str) -> None:
+        """Do what every interrupted publication of the plain image must when it is run again."""
+        digests = self.published(*arguments)
+        assert len(self.tags()) == 3
+        assert set(self.tags().values()) == set(digests.values())
+        assert {action for action, _ in self.plan("--tag", TAG, "--image", "hypercorn").values()} == {"keep"}
+
     def tags(self, image: str = "hypercorn") -> dict[str, str]:
         return self.registry.tags(f"{self.environment['REGISTRY'].partition('/')[2]}/{image}")
 
@@ -138,9 +158,18 @@ class Repository:
         assert re.search(pattern, text), (name, pattern)
         (self.root / name).write_text(re.sub(pattern, new, text, count=1))
 
+    def shrink(self) -> None:
+        """Have the images install next to nothing, for tests that are not about what is in them."""
+        self.edit("matrix.yaml", r"  h3: .*?\n  trio: .*?\n", "")
+        self.edit("matrix.yaml", r"extras: \[h3, trio, uvloop\]", "extras: []")
+        self.edit("matrix.yaml", r'packages: \["fastapi.*?"\]', 'packages: ["hypercorn>=0.17.3"]\n    extras: [uvloop]')
+        self.edit("matrix.yaml", r"exclusions:\n(?s:.*?)\n\n", "exclusions: []\n\n")
+        self.commit()
+
     def commit(self, *, generate: bool = True) -> None:
         if generate:
-            subprocess.run([sys.executable, self.root / "generate.py"], check=True, capture_output=True)
+            command = [sys.executable, self.root / "generate.py", "--allow-removal"]
+            subprocess.run(command, check=True, capture_output=True)
         git(self.root, "add", "-A")
         git(self.root, "commit", "-qm", "a change")
 
@@ -155,12 +184,24 @@ def git(root: Path, *arguments: str) -> None:
     subprocess.run(["git", *who, *arguments], cwd=root, check=True, capture_output=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def repository(
+    origin: Repository, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Repository:
+    """A clone of the origin that a module may change, and a namespace of its own to publish it to."""
+    name = request.module.__name__.rpartition("test_")[2]
+    root = tmp_path_factory.mktemp("repository") / "clone"
+    git(origin.root, "clone", "-q", "--no-hardlinks", str(origin.root), str(root))
+    moved = dataclasses.replace(origin, root=root, environment={**origin.environment, "PYTHONPATH": str(root)})
+    return moved.elsewhere(name)
+
+
+@pytest.fixture(scope="session")
+def origin(
     tmp_path_factory: pytest.TempPathFactory, host: engine.Engine, registry: Registry, builder: str, key: Path
 ) -> Repository:
     """A clone with the work tree's state, for one platform, its base pinned to what the registry has."""
-    root = tmp_path_factory.mktemp("repository") / "clone"
+    root = tmp_path_factory.mktemp("origin") / "clone"
     git(cli.ROOT, "clone", "-q", "--no-hardlinks", str(cli.ROOT), str(root))
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=cli.ROOT, capture_output=True
@@ -172,7 +213,7 @@ def repository(
     offer_base(host, registry, BASE)
     environment = {
         **{name: value for name, value in os.environ.items() if name not in ("SOURCE_DATE_EPOCH", "PYTHONPATH")},
-        "REGISTRY": f"{registry.address}/first",
+        "REGISTRY": f"{registry.address}/nowhere",
         "BASE_MIRROR": registry.address,
         "BUILDER": builder,
         "COSIGN_KEY": str(key),

@@ -41,6 +41,16 @@ class Request:
         return match[1] if match and self.method == "PUT" and not match[1].startswith("sha256-") else None
 
 
+def is_blob(request: Request) -> bool:
+    """Say whether a layer, or something of it, is sent."""
+    return request.method in ("POST", "PATCH", "PUT") and "/blobs/" in request.path
+
+
+def is_index(request: Request) -> bool:
+    """Say whether a manifest or an index is sent, without a tag."""
+    return request.method == "PUT" and "/manifests/sha256:" in request.path
+
+
 HANGS_UP = 0
 """What a fault returns to have the connection cut."""
 Fault = Callable[[Request], int | None]

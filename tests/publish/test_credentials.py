@@ -16,7 +16,6 @@ from imagematrix.registry import Registry as Client
 from tests.publish.conftest import TAG, Repository
 from tests.publish.registry import Registry
 
-pytestmark = pytest.mark.xdist_group("publish")
 SECRET = "not-for-your-eyes"
 HTPASSWD = "somebody:$2b$05$abcdefghijklmnopqrstuuwxUye3wxgSnoHMxGwv5wgEd02ANQHy.\n"
 """SECRET, as htpasswd -B writes it."""

@@ -1,7 +1,4 @@
-"""Whatever goes wrong while publishing: nothing is half tagged, others are not held up, and the next run completes.
-
-Each test publishes to a namespace of its own, where nothing is yet. The layers are in the builder's cache.
-"""
+"""A run that is killed, or loses its registry, or finds no room: nothing is half tagged, and the next one completes."""
 
 from __future__ import annotations
 
@@ -16,50 +13,47 @@ from pathlib import Path
 import pytest
 
 from tests.publish.conftest import RUN, TAG, Repository
-from tests.publish.registry import HANGS_UP, Registry, Request
+from tests.publish.registry import HANGS_UP, Registry, Request, is_index
 
-pytestmark = pytest.mark.xdist_group("publish")
 ONE = ("--image", "hypercorn", "--unsigned", "--date", "20261122")
 
 
-def is_blob(request: Request) -> bool:
-    return request.method in ("POST", "PATCH", "PUT") and "/blobs/" in request.path
-
-
-def is_index(request: Request) -> bool:
-    return request.method == "PUT" and "/manifests/sha256:" in request.path
-
-
-def is_dated_tag(request: Request) -> bool:
-    return request.tag == f"{TAG}-20261122"
+@pytest.fixture(scope="module")
+def repository(repository: Repository) -> Repository:
+    repository.shrink()
+    return repository
 
 
 def is_moving_tag(request: Request) -> bool:
     return request.tag == TAG
 
 
-def completes(there: Repository) -> None:
-    """What every interrupted publication must do when it is run again."""
-    digests = there.published(*ONE)
-    assert len(there.tags()) == 3
-    assert set(there.tags().values()) == set(digests.values())
-    assert {action for action, _ in there.plan("--tag", TAG, "--image", "hypercorn").values()} == {"keep"}
+@pytest.mark.parametrize("when", [is_index, is_moving_tag], ids=["before the index", "before the moving tag"])
+def test_a_run_that_is_killed(repository: Repository, when: Callable[[Request], bool], tmp_path: Path) -> None:
+    there = repository.elsewhere(f"killed-{when.__name__.replace('_', '-')}")
+    reached, go_on = threading.Event(), threading.Event()
 
+    def fault(request: Request) -> int | None:
+        if when(request) and not go_on.is_set():
+            reached.set()
+            go_on.wait(60)
+            return HANGS_UP
+        return None
 
-@pytest.mark.parametrize(
-    ("when", "status"),
-    [(is_blob, 500), (is_index, HANGS_UP), (is_dated_tag, 500), (is_moving_tag, HANGS_UP)],
-    ids=["a layer", "the index", "the dated tag", "the moving tag"],
-)
-def test_a_registry_that_fails(repository: Repository, when: Callable[[Request], bool], status: int) -> None:
-    there = repository.elsewhere(f"fails-{when.__name__.replace('_', '-')}-{status}")
-    repository.registry.fault = lambda request: status if when(request) else None
-    done = there.push(*ONE)
-    assert done.status == 1
-    assert "left behind: hypercorn:" in done.errors
+    repository.registry.fault = fault
+    command = [sys.executable, "-m", "imagematrix.push", "--root", str(there.root), "--allow-stand-ins", "--tag", TAG]
+    with subprocess.Popen(
+        [*command, *ONE],
+        env={**there.environment, "TMPDIR": str(tmp_path)},  # what it leaves there goes with the test's own
+        cwd=there.root,
+        start_new_session=True,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        assert reached.wait(120)
+        os.killpg(process.pid, signal.SIGKILL)
+    go_on.set()
     assert TAG not in there.tags()
-    repository.registry.fault = lambda request: None
-    completes(there)
+    there.completes(*ONE)
 
 
 def test_a_registry_that_goes_down(repository: Repository) -> None:
@@ -77,47 +71,7 @@ def test_a_registry_that_goes_down(repository: Repository) -> None:
     repository.registry.fault = lambda request: None
     repository.registry.start()
     assert there.tags() == {}
-    completes(there)
-
-
-@pytest.mark.parametrize("when", [is_index, is_moving_tag], ids=["before the index", "before the moving tag"])
-def test_a_run_that_is_killed(repository: Repository, when: Callable[[Request], bool]) -> None:
-    there = repository.elsewhere(f"killed-{when.__name__.replace('_', '-')}")
-    reached, go_on = threading.Event(), threading.Event()
-
-    def fault(request: Request) -> int | None:
-        if when(request) and not go_on.is_set():
-            reached.set()
-            go_on.wait(60)
-            return HANGS_UP
-        return None
-
-    repository.registry.fault = fault
-    command = [sys.executable, "-m", "imagematrix.push", "--root", str(there.root), "--allow-stand-ins", "--tag", TAG]
-    with subprocess.Popen(
-        [*command, *ONE], env=there.environment, cwd=there.root, start_new_session=True, stderr=subprocess.DEVNULL
-    ) as process:
-        assert reached.wait(120)
-        os.killpg(process.pid, signal.SIGKILL)
-    go_on.set()
-    assert TAG not in there.tags()
-    completes(there)
-
-
-def test_one_failure_does_not_hold_up_the_others(repository: Repository) -> None:
-    there = repository.elsewhere("others")
-    repository.registry.fault = lambda request: 500 if request.tag and "/hypercorn/" in request.path else None
-    done = there.push("--unsigned", "--date", "20261122")
-    assert done.status == 1
-    assert {row["variant"].partition(":")[0]: row["status"] for row in done.rows} == {
-        "hypercorn": "failed",
-        "hypercorn-fastapi": "pushed",
-    }
-    assert f"left behind: hypercorn:{TAG};" in done.errors
-    assert there.tags("hypercorn") == {}
-    assert len(there.tags("hypercorn-fastapi")) == 3
-    repository.registry.fault = lambda request: None
-    assert [row["status"] for row in there.push("--unsigned", "--date", "20261122").rows] == ["pushed", "current"]
+    there.completes(*ONE)
 
 
 @pytest.fixture
@@ -143,4 +97,4 @@ def test_a_disk_that_is_full(repository: Repository, small_disk: Registry) -> No
     assert done.status == 1
     assert there.tags() == {}
     subprocess.run(["mount", "-o", "remount,size=200m", str(small_disk.folder)], check=True)
-    completes(there)
+    there.completes(*ONE)

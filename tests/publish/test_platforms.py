@@ -20,7 +20,7 @@ from imagematrix.host import say
 from imagematrix.registry import Registry as Client
 from tests.publish.conftest import Repository, verified
 
-pytestmark = pytest.mark.xdist_group("publish")
+pytestmark = pytest.mark.slow
 TAG, BASE = "python3.13-slim", "python:3.13-slim-trixie"
 PLATFORMS = {"amd64": "slim-3.13-trixie", "arm64": "slim-3.13-trixie-arm64"}
 

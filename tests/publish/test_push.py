@@ -16,12 +16,11 @@ from imagematrix.loading import load
 from imagematrix.registry import Registry as Client
 from tests.publish.conftest import BASE, TAG, Repository, make_key, verified
 
-pytestmark = pytest.mark.xdist_group("publish")
 PLAIN, CHILD = f"hypercorn:{TAG}", f"hypercorn-fastapi:{TAG}"
 DAY = ("--date", "20261122")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def first(repository: Repository) -> dict[str, str]:
     """The first publication of all: variant -> digest."""
     assert repository.plan() == {PLAIN: ("build", "new"), CHILD: ("build", "new")}

@@ -6,8 +6,6 @@ import pytest
 
 from tests.publish.conftest import TAG, Repository, git
 
-pytestmark = pytest.mark.xdist_group("publish")
-
 
 @pytest.fixture
 def clean(repository: Repository) -> Repository:
@@ -22,23 +20,13 @@ def refused(repository: Repository, *arguments: str, **environment: str) -> str:
     done = repository.run("push", "--tag", TAG, *arguments, **environment)
     assert done.status == 1
     assert len(done.errors.strip().splitlines()) == 1, done.errors
+    assert not done.errors.startswith("error"), "as every other verb's"
     assert not [one for one in repository.registry.requests if one.method not in ("GET", "HEAD")]
     return done.errors
 
 
 def test_a_stand_in(clean: Repository) -> None:
     assert "is a stand-in at" in refused(clean.elsewhere("refused"))
-
-
-def test_a_stand_in_beyond_loopback(clean: Repository, tmp_path) -> None:
-    (tmp_path / "config.json").write_text('{"auths": {"registry.invalid": {"auth": "YTpi"}}}')
-    away = clean.elsewhere("refused")
-    done = away.run(
-        "push", "--tag", TAG, "--allow-stand-ins", "--registry", "registry.invalid/mine", DOCKER_CONFIG=str(tmp_path)
-    )
-    assert done.status == 1
-    assert "registry.invalid" in done.errors
-    assert not [one for one in clean.registry.requests if one.method not in ("GET", "HEAD")]
 
 
 def test_a_dirty_work_tree(clean: Repository) -> None:
@@ -72,13 +60,16 @@ def test_no_credentials(clean: Repository, tmp_path) -> None:
     assert "no credentials for registry.invalid: docker login registry.invalid" in said
 
 
-def test_nothing_to_sign_with(clean: Repository) -> None:
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)], ids=["", "in a dry run"])
+def test_nothing_to_sign_with(clean: Repository, dry: tuple[str, ...]) -> None:
     there = clean.elsewhere("refused", COSIGN_KEY="", ACTIONS_ID_TOKEN_REQUEST_URL="")
-    assert "nothing to sign with" in refused(there, "--allow-stand-ins")
+    assert "nothing to sign with" in refused(there, "--allow-stand-ins", *dry)
 
 
-def test_a_builder_that_cannot_push_by_digest(clean: Repository) -> None:
-    assert "cannot push by digest" in refused(clean.elsewhere("refused"), "--allow-stand-ins", "--builder", "default")
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)], ids=["", "in a dry run"])
+def test_a_builder_that_cannot_push_by_digest(clean: Repository, dry: tuple[str, ...]) -> None:
+    there = clean.elsewhere("refused")
+    assert "cannot push by digest" in refused(there, "--allow-stand-ins", "--builder", "default", *dry)
 
 
 def test_a_dry_run_prints_the_plan_and_changes_nothing(clean: Repository) -> None:

@@ -1,0 +1,86 @@
+"""`make build` takes the base that locks/bases.json pins from a real registry, whatever its tag names now, or none."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from imagematrix import bases, engine
+from imagematrix.host import say
+from tests.images.container import archive
+from tests.publish.conftest import BASE, RUN, Repository
+from tests.publish.registry import Registry
+
+NAME = f"hcimg-{RUN}:base"
+"""Not an official name: other runs on this engine would take it for the base."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What the registry has under the name: the digests, the older one first."""
+
+    old: str
+    new: str
+
+
+@pytest.fixture(scope="module")
+def offer(host: engine.Engine, registry: Registry) -> Iterator[Offer]:
+    """Two images of a few bytes, pushed one after the other under the same tag, and no longer on the engine."""
+    client, reference = host.client(), f"{registry.address}/library/{NAME}"
+    digests = []
+    for text in ("old", "new"):
+        context = io.BytesIO(archive({"Dockerfile": "FROM scratch\nCOPY word /\n", "word": text}))
+        client.images.build(fileobj=context, custom_context=True, tag=reference, rm=True)
+        subprocess.run([*host.docker, "push", "--quiet", reference], check=True, stdout=subprocess.DEVNULL)
+        digests.append(client.images.get(reference).attrs["RepoDigests"][0].partition("@")[2])
+        client.images.remove(reference)
+    yield Offer(*digests)
+    for image in client.images.list(filters={"reference": f"*/library/{NAME.partition(':')[0]}"}):
+        for name in [*image.tags, *image.attrs["RepoDigests"]]:
+            subprocess.run([*host.docker, "rmi", name], capture_output=True, check=False)
+
+
+@pytest.fixture(autouse=True)
+def mirror(registry: Registry, host: engine.Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("BASE_MIRROR", registry.address)
+    yield
+    subprocess.run([*host.docker, "rmi", NAME], capture_output=True, check=False)
+
+
+def obtain(host: engine.Engine, pin: str | None) -> bases.Base | bases.Unavailable:
+    return bases.obtain(host, [NAME], say, {NAME: pin})[NAME]
+
+
+def test_the_pinned_one_is_taken_and_not_the_newest(host: engine.Engine, offer: Offer) -> None:
+    newest = obtain(host, None)
+    assert isinstance(newest, bases.Base)
+    assert newest.digest == offer.new
+    pinned = obtain(host, offer.old)
+    assert isinstance(pinned, bases.Base)
+    assert (pinned.reference, pinned.digest, pinned.standin) == (NAME, offer.old, False)
+    assert pinned.image_id != newest.image_id
+    assert host.client().images.get(NAME).id == pinned.image_id
+    assert obtain(host, offer.old) == pinned, "now the engine has it"
+
+
+def test_one_that_nobody_has_is_refused(host: engine.Engine, offer: Offer) -> None:
+    found = obtain(host, f"sha256:{'0' * 64}")
+    assert isinstance(found, bases.Unavailable)
+    assert found.refused
+    assert f"which locks/bases.json pins for {NAME}" in found.reason
+    assert "\n" not in found.reason
+
+
+def test_a_build_on_another_one_fails_with_one_line_for_each_variant(repository: Repository, offer: Offer) -> None:
+    repository.edit("matrix.yaml", BASE, NAME)
+    (repository.root / "locks/bases.json").write_text(json.dumps({NAME: f"sha256:{'0' * 64}"}))
+    repository.commit()
+    done = repository.run("build", "--json", "--tag", "python3.13-alpine")
+    assert done.status == 1
+    assert [row["status"] for row in done.rows] == ["failed", "failed"]
+    assert all("which locks/bases.json pins" in row["reason"] for row in done.rows)
