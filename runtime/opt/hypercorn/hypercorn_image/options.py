@@ -116,7 +116,7 @@ _WORKERS = [
         parse.integer(0),
         "cores × WORKERS_PER_CORE",
         "workers",
-        "Number of workers; 0 serves in the one process: nothing replaces it at SIGHUP, and orphans need `docker run --init`.",
+        "Number of workers; 0 serves in the one process: SIGHUP replaces nothing, orphans need `docker run --init`.",
         DOCUMENTED,
         ("-w", "--workers"),
     ),
