@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -484,49 +482,3 @@ def test_a_connection_that_is_half_open_at_the_stop_is_served(
     command = ["unshare", "--net", sys.executable, "-m", "tests.runtime.faraway", python, str(tmp_path / "app")]
     done = subprocess.run([*command, *settings], cwd=Path(__file__).parents[2], capture_output=True, text=True)
     assert done.stdout == "HTTP/1.1 200  0\n", done.stderr
-
-
-def test_a_listening_socket_that_refuses_serves_whom_it_has() -> None:
-    from hypercorn_image import draining
-
-    with socket.create_server(("127.0.0.1", 0)) as listening, connect(listening.getsockname()) as before:
-        draining.refuse_new([listening])
-        with pytest.raises(ConnectionRefusedError):
-            connect(listening.getsockname())
-        before.sendall(b"hello")
-        assert listening.accept()[0].recv(5) == b"hello"
-        assert not draining.half_open([listening])
-
-
-def test_a_listening_socket_that_was_given_to_the_server_outlives_it() -> None:
-    from hypercorn.config import Config
-    from hypercorn_image.sockets import Listeners
-
-    with socket.create_server(("127.0.0.1", 0)) as given:
-        config = Config()
-        config.bind = [f"fd://{given.fileno()}"]
-        listeners = Listeners(config)
-        listeners.open()
-        listeners.refuse_new()
-        listeners.close()
-        connect(given.getsockname()).close()
-
-
-def test_draining_waits_for_the_queue() -> None:
-    from hypercorn.config import Config
-    from hypercorn_image.sockets import Listeners
-    from hypercorn_image.worker import Worker
-
-    async def drained() -> tuple[bool, bool]:
-        with socket.create_server(("127.0.0.1", 0)) as listening, connect(listening.getsockname()):
-            config = Config()
-            one = Worker(config, {}, None, Listeners(config), {})
-            one.to_parent, one.last, one.listening = object(), True, [listening.fileno()]  # type: ignore[assignment]
-            task = asyncio.create_task(one.drain(asyncio.sleep))
-            await asyncio.sleep(0.05)
-            before = task.done()
-            listening.accept()[0].close()
-            await task
-            return before, task.done()
-
-    assert asyncio.run(drained()) == (False, True)

@@ -26,9 +26,39 @@ _SO_BINDTOIFINDEX = 62
 _NO_INTERFACE = 2**31 - 1
 _SYN_RECV = "03"  # include/net/tcp_states.h
 _SO_ATTACH_FILTER = 26
-# "Drop a QUIC Initial packet", as classic BPF: load the first byte after the UDP header, keep form and type (RFC 9000,
-# 17.2), compare.
-_NO_INITIAL = ((0x30, 0, 0, 8), (0x54, 0, 0, 0xF0), (0x15, 0, 1, 0xC0), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
+# "Drop a datagram that is one QUIC Initial packet", as classic BPF. That is how a connection begins; when its client
+# answers the server's first, another packet follows the Initial one. RFC 9000, 17.2.2; offsets are from the UDP header.
+_NO_INITIAL = (
+    (0x30, 0, 0, 8),  # A = the first byte
+    (0x54, 0, 0, 0xF0),
+    (0x15, 0, 24, 0xC0),  # an Initial packet? else keep
+    (0x30, 0, 0, 13),  # A = length of the destination's connection ID
+    (0x07, 0, 0, 0),
+    (0x50, 0, 0, 14),  # A = length of the source's
+    (0x0C, 0, 0, 0),
+    (0x07, 0, 0, 0),
+    (0x50, 0, 0, 15),  # A = length of the token
+    (0x25, 18, 0, 63),  # itself longer than one byte: we give no tokens; drop
+    (0x0C, 0, 0, 0),
+    (0x07, 0, 0, 0),  # X = the three lengths
+    (0x50, 0, 0, 16),  # A = first byte of the packet's length, whose upper bits say how long that is
+    (0x54, 0, 0, 0xC0),
+    (0x15, 0, 4, 0x40),  # two bytes?
+    (0x48, 0, 0, 16),
+    (0x54, 0, 0, 0x3FFF),
+    (0x04, 0, 0, 18),
+    (0x05, 0, 0, 4),
+    (0x15, 0, 7, 0x80),  # four bytes? else keep: it is too short to begin a connection
+    (0x40, 0, 0, 16),
+    (0x54, 0, 0, 0x3FFFFFFF),
+    (0x04, 0, 0, 20),
+    (0x0C, 0, 0, 0),
+    (0x07, 0, 0, 0),  # X = where the packet ends
+    (0x50, 0, 0, 0),  # A = what follows; with nothing there the kernel drops
+    (0x45, 0, 1, 0x80),  # a packet with a long header, and no padding? else drop
+    (0x06, 0, 0, 0xFFFFFFFF),  # keep
+    (0x06, 0, 0, 0),  # drop
+)
 
 
 def refuse_new(sockets: Iterable[socket.socket]) -> None:

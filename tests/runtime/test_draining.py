@@ -1,0 +1,121 @@
+"""Closing sockets without losing anything, one step at a time; that nothing is lost in the end is test_launcher's."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from aioquic.buffer import Buffer
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.connection import QuicConnection
+from aioquic.quic.packet import pull_quic_header
+from hypercorn.config import Config
+from hypercorn_image import draining
+from hypercorn_image.sockets import Listeners
+from hypercorn_image.worker import Worker
+
+from tests.runtime.certificates import Authority
+from tests.runtime.server import connect
+
+
+def test_a_listening_socket_that_refuses_serves_whom_it_has() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening, connect(listening.getsockname()) as before:
+        draining.refuse_new([listening])
+        with pytest.raises(ConnectionRefusedError):
+            connect(listening.getsockname())
+        before.sendall(b"hello")
+        assert listening.accept()[0].recv(5) == b"hello"
+        assert not draining.half_open([listening])
+
+
+def test_a_listening_socket_that_was_given_to_the_server_outlives_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as given:
+        config = Config()
+        config.bind = [f"fd://{given.fileno()}"]
+        listeners = Listeners(config)
+        listeners.open()
+        listeners.refuse_new()
+        listeners.close()
+        connect(given.getsockname()).close()
+
+
+def test_draining_waits_for_the_queue() -> None:
+    async def drained() -> tuple[bool, bool]:
+        with socket.create_server(("127.0.0.1", 0)) as listening, connect(listening.getsockname()):
+            config = Config()
+            one = Worker(config, {}, None, Listeners(config), {})
+            one.to_parent, one.last, one.listening = object(), True, [listening.fileno()]  # type: ignore[assignment]
+            task = asyncio.create_task(one.drain(asyncio.sleep))
+            await asyncio.sleep(0.05)
+            before = task.done()
+            listening.accept()[0].close()
+            await task
+            return before, task.done()
+
+    assert asyncio.run(drained()) == (False, True)
+
+
+@pytest.fixture
+def closing() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """A UDP socket that lets nobody new in, and one that sends to it."""
+    with socket.socket(type=socket.SOCK_DGRAM) as server, socket.socket(type=socket.SOCK_DGRAM) as client:
+        server.bind(("127.0.0.1", 0))
+        server.setblocking(False)
+        client.connect(server.getsockname())
+        draining.refuse_new_quic([server.fileno()])
+        yield server, client
+
+
+def passes(closing: tuple[socket.socket, socket.socket], data: bytes) -> bool:
+    server, client = closing
+    client.send(data)
+    try:
+        return server.recv(2000) == data  # over loopback it is there as soon as it is sent
+    except BlockingIOError:
+        return False
+
+
+def test_a_quic_connection_that_has_begun_is_let_in_and_a_new_one_is_not(
+    closing: tuple[socket.socket, socket.socket], tmp_path: Path
+) -> None:
+    client = QuicConnection(
+        configuration=QuicConfiguration(is_client=True, alpn_protocols=["h3"], verify_mode=ssl.CERT_NONE)
+    )
+    configuration = QuicConfiguration(is_client=False, alpn_protocols=["h3"])
+    configuration.load_cert_chain(*Authority(tmp_path).issue())
+    here, there = ("127.0.0.1", 1), ("127.0.0.1", 2)
+    client.connect(there, now=0)
+    first = [data for data, _ in client.datagrams_to_send(now=0)]
+    assert not any(passes(closing, data) for data in first)
+    known = pull_quic_header(Buffer(data=first[0]), host_cid_length=8).destination_cid
+    server = QuicConnection(configuration=configuration, original_destination_connection_id=known)
+    for data in first:
+        server.receive_datagram(data, here, now=0.1)
+    for data, _ in server.datagrams_to_send(now=0.1):
+        client.receive_datagram(data, there, now=0.2)
+    second = [data for data, _ in client.datagrams_to_send(now=0.2)]
+    assert second[0][0] & 0xF0 == 0xC0, "it begins with an Initial packet too"
+    assert all(passes(closing, data) for data in second)
+
+
+@pytest.mark.parametrize("size", [8, 18, 20])
+@pytest.mark.parametrize("prefix", [0x4000, 0x80000000], ids=["two bytes", "four bytes"])
+def test_initial_packets_of_every_form(closing: tuple[socket.socket, socket.socket], size: int, prefix: int) -> None:
+    def initial(payload: bytes) -> bytes:
+        identifiers = bytes([size]) + b"d" * size + bytes([8]) + b"s" * 8
+        length = (prefix | len(payload)).to_bytes(2 if prefix == 0x4000 else 4, "big")
+        return b"\xc3\0\0\0\1" + identifiers + b"\0" + length + payload
+
+    assert not passes(closing, initial(b"x" * 1150))
+    assert not passes(closing, initial(b"x" * 500) + b"\0" * 650), "padded behind the packet"
+    assert passes(closing, initial(b"x" * 60) + b"\xe0" + b"h" * 1050), "a Handshake packet follows"
+
+
+def test_what_is_no_quic_at_all_does_no_harm(closing: tuple[socket.socket, socket.socket]) -> None:
+    for data in (b"\xc0", b"\xc3\0\0\0\1\xff", b"\xc3\0\0\0\1\x08" + b"d" * 8):
+        assert not passes(closing, data)
+    assert passes(closing, b"\x40" + b"x" * 30)
