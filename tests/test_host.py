@@ -100,7 +100,12 @@ def test_a_folder_is_made_again_when_its_script_or_what_that_sources_has_changed
 @pytest.mark.parametrize(("number", "status", "said"), [("INT", 130, b"interrupted\n"), ("TERM", -15, b"")])
 def test_a_signal_ends_the_script(scripts, tmp_path, number, status, said):
     scripts(f"echo $$ >{tmp_path}/pid; sleep 60")
-    process = subprocess.Popen([sys.executable, "-c", COMMAND, str(tmp_path)], cwd=ROOT, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, str(tmp_path)],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # ignored below a shell's &
+    )
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
         time.sleep(0.02)
     process.send_signal(signal.Signals[f"SIG{number}"])
