@@ -21,6 +21,8 @@ Where = tuple["str | int", ...]
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one where PyYAML was built with it
 _MOST = 100_000
 """Values in a file; more come only of aliases of aliases of aliases."""
+_DEEPEST = 100
+"""Levels in a file: composing is recursive, and within libyaml nothing stops it but the end of the stack."""
 
 
 @dataclass
@@ -65,6 +67,7 @@ def read(path: Path, name: str | None = None) -> Source:
         line = error.object[: error.start].count(b"\n") + 1
         raise InputError(f"{source.name}:{line}: is not UTF-8 text") from None
     try:
+        _refuse_depth(source.name, text)
         node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         raise InputError(_syntax(source.name, text, error)) from None
@@ -73,12 +76,24 @@ def read(path: Path, name: str | None = None) -> Source:
         raise InputError(f"{source.name}:{line}: has a control character (U+{int(error.character):04X})") from None
     if node is None:
         raise InputError(f"{source.name}:1: is empty")
-    try:
-        source.data = _Reader(source).value(node, ())
-    except RecursionError:
-        raise InputError(f"{source.name}:1: is nested too deeply") from None
+    source.data = _Reader(source).value(node, ())
     source.check()
     return source
+
+
+def _refuse_depth(name: str, text: str) -> None:
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _DEEPEST:
+            raise _too_deep(name, event.start_mark)
+
+
+def _too_deep(name: str, mark: Any) -> InputError:
+    return InputError(f"{name}:{mark.line + 1}: is nested too deeply")
 
 
 def _syntax(name: str, text: str, error: yaml.MarkedYAMLError) -> str:
@@ -115,6 +130,8 @@ class _Reader:
         self.source.lines.setdefault(where, node.start_mark.line + 1)
         if len(self.source.lines) > _MOST:
             raise InputError(f"{self.source.name}:{node.start_mark.line + 1}: has too many aliases (*); write them out")
+        if len(where) > _DEEPEST:  # by aliases
+            raise _too_deep(self.source.name, node.start_mark)
         if any(node is other for other in self.inside):
             self.source.problem(where, "contains itself; write it out")
             return None

@@ -80,7 +80,8 @@ def test_aliases_are_taken_but_not_into_themselves(tmp_path: Path) -> None:
         ("a: 1\n".encode("utf-16"), 1, "is not UTF-8 text"),
         ("", 1, "is empty"),
         ("# nothing\n", 1, "is empty"),
-        ("[" * 3000 + "]" * 3000, 1, "is nested too deeply"),
+        ("a:\n  " + "[" * 100_000, 2, "is nested too deeply"),
+        ("- &a0 [1]\n" + "".join(f"- &a{one + 1} [*a{one}]\n" for one in range(440)), None, "is nested too deeply"),
         ("a: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(f"{b}: &{b} [{','.join([f'*{a}'] * 10)}]\n"
          for a, b in zip("abcdef", "bcdefg", strict=True)), None, "has too many aliases"),
     ],

@@ -71,6 +71,11 @@ def test_one_variant_does_not_stop_another() -> None:
         assert all(job["strategy"]["fail-fast"] is False for job in jobs if "strategy" in job)
 
 
+def test_the_readme_is_published_when_no_image_is() -> None:
+    job = read(cli.ROOT / ".github/workflows/publish.yml")["jobs"]["description"]
+    assert job["if"] == "${{ !cancelled() && needs.plan.result == 'success' }}"
+
+
 def test_the_job_matrix_is_within_githubs_limit() -> None:
     assert 0 < len(json.loads((cli.ROOT / "build/ci-matrix.json").read_text())["include"]) < 256
 
