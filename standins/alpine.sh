@@ -1,5 +1,5 @@
 #!/bin/bash
-# alpine.sh OUT X.Y SUITE OPENSSL-SUITE: root file system (tar) standing in for python:X.Y-alpine: musl, busybox and
+# alpine.sh OUT X.Y SUITE OPENSSL: root file system (tar) standing in for python:X.Y-alpine: musl, busybox and
 # CPython, linked against musl, from the source package pythonX.Y of a Debian suite. No apk; not Alpine Linux.
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/common.sh"

@@ -6,6 +6,7 @@
 # that could be taken for whole. Why stand-ins at all: where no image registry is reachable, the images must still be
 # proved on something. They are never shipped.
 set -euo pipefail
+shopt -s inherit_errexit
 : "${CACHE:?run through imagematrix.bases}" "${ARTEFACTS:?run through imagematrix.bases}"
 JOBS=${JOBS:-$(nproc)}
 WORK=$PWD
@@ -37,28 +38,36 @@ private_apt() {  # SUITE deb|deb-src COMMAND ARGUMENT…
         -o APT::Sandbox::User=root "${@:4}"
 }
 
-# Prints the path of a source package's upstream tarball, downloaded once.
-source_tarball() {  # SUITE PACKAGE
-    local kept=$CACHE/sources/$1-$2
+# Prints the path of a source package's upstream tarball, downloaded once, from the first of the suites that gives it: a
+# mirror's index may name files that it has not got yet, or has no more.
+source_tarball() {  # SUITES PACKAGE
+    local suite
+    for suite in $1; do
+        if fetch_source "$suite" "$2" "$CACHE/sources/$suite-$2" >&2; then
+            find "$CACHE/sources/$suite-$2" -name '*.orig.tar.*' ! -name '*.asc' | sed -n 1p
+            return
+        fi
+    done
+    return 1
+}
+
+fetch_source() {  # SUITE PACKAGE FOLDER
+    local stamp=$CACHE/apt/$1-deb-src/updated
     (
         flock 9     # two scripts at once share the lists
-        if [ ! -d "$kept" ]; then
-            local stamp=$CACHE/apt/$1-deb-src/updated
-            if [ -z "$(find "$stamp" -mmin -60 2>/dev/null)" ]; then
-                private_apt "$1" deb-src get update -qq
-                touch "$stamp"
-            fi
-            rm -rf "$kept.part"
-            mkdir -p "$kept.part"
-            (cd "$kept.part" && private_apt "$1" deb-src get source -qq --download-only --only-source "$2")
-            mv "$kept.part" "$kept"
+        if [ -n "$(ls "$3" 2>/dev/null)" ]; then exit 0; fi
+        if [ -z "$(find "$stamp" -mmin -60 2>/dev/null)" ]; then
+            private_apt "$1" deb-src get update -qq || exit 1
+            touch "$stamp"
         fi
-    ) 9>"$CACHE/apt.lock" >&2
-    find "$kept" -name '*.orig.tar.*' ! -name '*.asc' | sed -n 1p
+        rm -rf "$3" "$3.part"
+        mkdir -p "$3.part"
+        cd "$3.part" && private_apt "$1" deb-src get source -qq --download-only --only-source "$2" && mv "$3.part" "$3"
+    ) 9>"$CACHE/apt.lock"
 }
 
 # Unpacks a source package into the work folder and goes there.
-enter_source() {  # SUITE PACKAGE
+enter_source() {  # SUITES PACKAGE
     local tarball tree
     tarball=$(source_tarball "$1" "$2")
     tree=$WORK/$2

@@ -1,6 +1,6 @@
 #!/bin/bash
-# musl-openssl.sh OUT SUITE: a folder with static OpenSSL for musl (include/, lib/) from a Debian suite's source:
-# bullseye has 1.1.1, which CPython 3.8 and 3.9 want; trixie 3.5.
+# musl-openssl.sh OUT SUITES: a folder with static OpenSSL for musl (include/, lib/) from the source of the first of
+# these Debian suites that gives it: bullseye has 1.1.1, which CPython 3.8 and 3.9 want; trixie 3.5, bookworm 3.0.
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/common.sh"
 . "$(dirname "$0")/musl-common.sh"

@@ -198,7 +198,7 @@ class TestObtain:
         )
         assert sorted(scripts) == sorted(set(scripts))
         assert scripts.index("debian-trixie") < scripts.index("slim-3.13-trixie") < scripts.index("full-3.13-trixie")
-        assert scripts.index("musl-openssl-bullseye") < scripts.index("alpine-3.9")
+        assert scripts.index("musl-openssl-1.1") < scripts.index("alpine-3.9")
 
 
 class TestPins:
@@ -288,11 +288,11 @@ class TestStandins:
             ("python:3.14-slim-trixie", "slim-debian.sh", set()),
             ("python:3.15-rc-slim-trixie", "slim-debian.sh", set()),
             ("python:3.13-trixie", "full.sh", {"slim-3.13-trixie"}),
-            ("python:3.8-alpine3.20", "alpine-krunner.sh", {"musl-libs", "musl-openssl-bullseye"}),
-            ("python:3.9-alpine3.22", "alpine.sh", {"musl-libs", "musl-openssl-bullseye"}),
-            ("python:3.10-alpine3.24", "alpine-krunner.sh", {"musl-libs", "musl-openssl-bullseye"}),
-            ("python:3.11-alpine3.24", "alpine.sh", {"musl-libs", "musl-openssl-trixie"}),
-            ("python:3.13-alpine3.24", "alpine.sh", {"musl-libs", "musl-openssl-trixie"}),
+            ("python:3.8-alpine3.20", "alpine-krunner.sh", {"musl-libs", "musl-openssl-1.1"}),
+            ("python:3.9-alpine3.22", "alpine.sh", {"musl-libs", "musl-openssl-1.1"}),
+            ("python:3.10-alpine3.24", "alpine-krunner.sh", {"musl-libs", "musl-openssl-1.1"}),
+            ("python:3.11-alpine3.24", "alpine.sh", {"musl-libs", "musl-openssl-3"}),
+            ("python:3.13-alpine3.24", "alpine.sh", {"musl-libs", "musl-openssl-3"}),
         ],
     )
     def test_known(self, name, script, needs):
