@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import random
-import socket
 from collections import Counter
-from contextlib import suppress
 
 import pytest
 
@@ -60,16 +57,6 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
 
 def _param(variant: Variant, name: str, *more: str | int) -> object:
     return pytest.param(variant, *more, id=name, marks=pytest.mark.xdist_group(name))
-
-
-def free_port() -> int:
-    """Return a port that nobody has, outside of the range from which the kernel serves those who connect."""
-    while True:
-        port = random.randrange(20000, 32000)
-        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp, suppress(OSError):
-            tcp.bind(("127.0.0.1", port))
-            udp.bind(("127.0.0.1", port))
-            return port
 
 
 def address(container: Container, variable: str = "TCP_PORT") -> tuple[str, int]:

@@ -18,6 +18,7 @@ from typing import Any
 from imagematrix import host
 from imagematrix.host import say
 from tests.images.container import wait_for
+from tests.machine import free_port
 
 CONFIG = """\
 version: 0.1
@@ -194,12 +195,6 @@ def forward(
         return response.status, {k: v for k, v in response.headers.items() if k.lower() not in names}, data
     finally:
         connection.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def listens(port: int) -> bool:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.machine import need
 from tests.runtime.server import RUNTIME, Server, launch, request
 
 SHELLS = {"dash": ["dash"], "busybox ash": ["busybox", "ash"]}
@@ -26,8 +27,7 @@ Start = Callable[..., AbstractContextManager[Server]]
 @pytest.fixture(params=SHELLS)
 def shell(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
     command = SHELLS[request.param]
-    if shutil.which(command[0]) is None:
-        pytest.skip(f"this machine has no {command[0]}")
+    need(command[0], package=command[0])
     return command
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import ssl
 import subprocess
 import time
@@ -22,7 +21,8 @@ from websockets.sync.client import connect as ws_connect
 from imagematrix.model import Variant
 from tests.images import covering
 from tests.images.container import Container, Runner, archive, wait_for
-from tests.images.covering import address, free_port
+from tests.images.covering import address
+from tests.machine import free_port, need
 from tests.runtime.certificates import Authority
 from tests.runtime.h2client import fetch_all
 from tests.runtime.h3 import connected
@@ -232,8 +232,8 @@ def test_every_protocol(cell: Variant, start: Start, tls: tuple[Authority, dict[
         clean(container)
 
 
-@pytest.mark.skipif(shutil.which("h2load") is None, reason="h2load (nghttp2-client) is not on this machine")
 def test_h2load(start: Start) -> None:
+    need("h2load", package="nghttp2-client")
     with start(ACCESS_LOG="") as container:
         said(container, "Serving")
         url = "http://{}:{}/".format(*address(container))
