@@ -62,7 +62,7 @@ fetch_source() {  # SUITE PACKAGE FOLDER
         fi
         rm -rf "$3" "$3.part"
         mkdir -p "$3.part"
-        cd "$3.part" && private_apt "$1" deb-src get source -qq --download-only --only-source "$2" && mv "$3.part" "$3"
+        cd "$3.part" && private_apt "$1" deb-src get source -qq --tar-only --only-source "$2" && mv "$3.part" "$3"
     ) 9>"$CACHE/apt.lock"
 }
 

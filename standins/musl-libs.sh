@@ -4,12 +4,12 @@
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/common.sh"
 . "$(dirname "$0")/musl-common.sh"
-OUT=$1
+OUT=$1 SUITES="trixie bookworm"
 STAGE=$WORK/stage
 mkdir -p "$STAGE"/{include,lib}
 
 zlib() {
-    enter_source trixie zlib
+    enter_source "$SUITES" zlib
     CFLAGS="-O2 -fPIC" ./configure --static --prefix="$STAGE"
     make -j"$JOBS" libz.a
     make install
@@ -22,20 +22,20 @@ libffi() { # bookworm's: trixie's upstream tarball comes without a configure scr
     make install
 }
 bzip2() {
-    enter_source trixie bzip2
+    enter_source "$SUITES" bzip2
     make -j"$JOBS" CC=gcc CFLAGS="-O2 -fPIC -D_FILE_OFFSET_BITS=64" libbz2.a
     cp bzlib.h "$STAGE/include/"
     cp libbz2.a "$STAGE/lib/"
 }
 xz() {
-    enter_source trixie xz-utils
+    enter_source "$SUITES" xz-utils
     ./configure --build=$TRIPLET --prefix="$STAGE" --disable-shared --with-pic \
         --disable-{xz,xzdec,lzmadec,lzmainfo,scripts,doc,nls}
     make -j"$JOBS"
     make install
 }
 sqlite() {
-    enter_source trixie sqlite3
+    enter_source "$SUITES" sqlite3
     BUILD_CC=$HOST_CC ./configure --build=$TRIPLET --prefix="$STAGE" --disable-shared --disable-tcl --disable-readline \
         --enable-fts5 CFLAGS="-O2 -fPIC"
     make sqlite3.c
@@ -44,20 +44,20 @@ sqlite() {
     cp sqlite3.h src/sqlite3ext.h "$STAGE/include/"
 }
 zstd() {
-    enter_source trixie libzstd
+    enter_source "$SUITES" libzstd
     make -j"$JOBS" -C lib CC=gcc CFLAGS="-O1 -fPIC" ZSTD_LEGACY_SUPPORT=0 libzstd.a
     cp lib/zstd.h lib/zdict.h lib/zstd_errors.h "$STAGE/include/"
     cp lib/libzstd.a "$STAGE/lib/"
 }
 # The images get trixie's musl 1.2.5, as Alpine 3.21 and later have; what is compiled uses the machine's musl-dev.
 loader() {
-    enter_source trixie musl
+    enter_source "$SUITES" musl
     CC=$HOST_CC ./configure --prefix=/usr --disable-static
     make -j"$JOBS" lib/libc.so
     strip --strip-unneeded -o "$STAGE/ld-musl-x86_64.so.1" lib/libc.so
 }
 busybox() {
-    enter_source trixie busybox
+    enter_source "$SUITES" busybox
     make HOSTCC=$HOST_CC defconfig
     make -j"$JOBS" CC=gcc HOSTCC=$HOST_CC busybox
     cp busybox "$STAGE/"
