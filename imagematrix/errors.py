@@ -28,6 +28,13 @@ def allowed_instead(name: str, allowed: Iterable[str]) -> str:
     return f"{guess}allowed: {', '.join(names) or 'nothing'}"
 
 
+def explained(error: Exception) -> str:
+    """Return one line about what went wrong, be it our own error, the system's, or that of the container engine."""
+    if isinstance(error, OSError) and error.strerror:  # the engine's errors are OSErrors too, without one
+        return f"{error.filename or 'the system'}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def exit_status(command: Callable[[], int]) -> int:
     """Run a command's main function; its exit status. What a user can cause is printed as it is, Ctrl-C is quiet."""
     try:
@@ -38,7 +45,7 @@ def exit_status(command: Callable[[], int]) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        print(f"{error.filename or 'the system'}: {error.strerror}", file=sys.stderr)
+        print(explained(error), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

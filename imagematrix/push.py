@@ -20,8 +20,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from docker.errors import DockerException
+
 from imagematrix import bases, buildkit, cli, commit, engine, host, plan, provenance, sbom, sign, smoke
-from imagematrix.errors import UserError
+from imagematrix.errors import UserError, explained
 from imagematrix.host import say
 from imagematrix.loading import load
 from imagematrix.model import Matrix, Variant
@@ -84,8 +86,8 @@ class Publisher:
         started = time.monotonic()
         try:
             outcome = self.one(decision, builder)
-        except UserError as error:
-            outcome = Outcome(variant, "failed", " ".join(str(error).split()))
+        except (UserError, DockerException, OSError) as error:
+            outcome = Outcome(variant, "failed", explained(error))
         if outcome.status != "current":
             say(f"{variant.name}: {outcome.status} in {time.monotonic() - started:.0f} s {outcome.reason}".rstrip())
         return outcome
@@ -106,8 +108,9 @@ class Publisher:
         try:
             self.prove(variant, published, revision.revision)
             kept = self.move_tags(variant, published.digest)
-        except UserError as error:
-            raise UserError(f"{error}; {repository}@{published.digest} is pushed, its tags are not moved") from None
+        except (UserError, DockerException, OSError) as error:
+            left = f"{repository}@{published.digest} is pushed, its tags are not moved"
+            raise UserError(f"{explained(error)}; {left}") from None
         return Outcome(variant, "pushed", "; ".join([decision.reason, *kept]), published.digest)
 
     def epoch_of(self, variant: Variant) -> int:

@@ -10,14 +10,15 @@ import http.client
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from docker.client import DockerClient
-from docker.errors import DockerException, ImageNotFound
+from docker.errors import DockerException, NotFound
 
-from imagematrix.errors import UserError
+from imagematrix.errors import UserError, explained
+from imagematrix.host import say
 from imagematrix.model import LABELS, Variant
 
 LABEL = f"{LABELS}.smoke"
@@ -51,8 +52,7 @@ def pulled(client: DockerClient, reference: str) -> Iterator[str]:
     try:
         yield reference
     finally:
-        with suppress(ImageNotFound):
-            client.images.remove(reference)
+        _removed(reference, lambda: client.images.remove(reference))
 
 
 def check(client: DockerClient, reference: str, variant: Variant, platform: str, labels: Mapping[str, str]) -> None:
@@ -77,10 +77,20 @@ def check(client: DockerClient, reference: str, variant: Variant, platform: str,
             raise UserError(f"stops with status {status} on {platform}, not 0")
         if complaint := complaint_in(container.logs().decode(errors="replace")):
             raise UserError(f"complains on {platform}: {complaint}")
-    except DockerException as error:
-        raise UserError(f"{platform}: {error}") from None
+    except (DockerException, OSError) as error:
+        raise UserError(f"{platform}: {explained(error)}") from None
     finally:
-        container.remove(force=True, v=True)
+        _removed(f"a container of {reference}", lambda: container.remove(force=True, v=True))
+
+
+def _removed(what: str, remove: Callable[[], None]) -> None:
+    """Clean up; an engine that cannot says nothing about the image. `make clean` finds what is left."""
+    try:
+        remove()
+    except NotFound:
+        pass
+    except (DockerException, OSError) as error:
+        say(f"{what} is left on the engine: {explained(error)}")
 
 
 def complaint_in(log: str) -> str | None:

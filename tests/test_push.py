@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from docker.errors import APIError
 
 from imagematrix import push
 from imagematrix.bases import STANDIN_LABEL
@@ -33,3 +34,26 @@ def test_stand_ins_go_to_a_registry_on_loopback_only_if_allowed(matrix: Matrix) 
     push.refuse_stand_ins(FakeRegistry(), decided(matrix, "127.0.0.1:5000/mine"), allowed=True)
     with pytest.raises(UserError, match="it proves and is never shipped"):
         push.refuse_stand_ins(FakeRegistry(), decided(matrix, "127.0.0.1:5000/mine"), allowed=False)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (UserError("no\nanswer"), "no answer"),
+        (OSError(28, "No space left on device", "/tmp/push-1"), "/tmp/push-1: No space left on device"),
+        (APIError("500 Server Error"), "500 Server Error"),
+    ],
+)
+def test_whatever_goes_wrong_with_one_variant_is_its_own(
+    matrix: Matrix, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
+) -> None:
+    def one(publisher: push.Publisher, decision: Decision, builder: str) -> push.Outcome:
+        if decision.variant == first:
+            raise error
+        return push.Outcome(decision.variant, "pushed")
+
+    first, second = matrix.variants[:2]
+    monkeypatch.setattr(push.Publisher, "one", one)
+    publisher = push.Publisher(*[None] * 8, builders=["some"])  # type: ignore[arg-type]
+    outcomes = publisher.publish([Decision(variant, "build", "new") for variant in (first, second)])
+    assert [(done.status, done.reason) for done in outcomes] == [("failed", reason), ("pushed", "")]

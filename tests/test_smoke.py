@@ -7,6 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from docker.errors import APIError
+from requests.exceptions import ReadTimeout
 
 from imagematrix import clean, smoke
 from imagematrix.errors import UserError
@@ -63,6 +65,36 @@ def test_an_image_as_it_was_meant(container: FakeContainer, variant: Variant) ->
     check(container, variant)
     assert container.asked == ["aioquic", "trio", "uvloop"], "those that it must not have too"
     assert container.removed
+
+
+def test_a_container_that_the_engine_does_not_remove_is_not_the_images_fault(
+    container: FakeContainer, variant: Variant, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def remove(**_: Any) -> None:
+        raise APIError("409 Conflict: removal is in progress")
+
+    monkeypatch.setattr(container, "remove", remove)
+    check(container, variant)
+    assert "is left on the engine: 409 Conflict: removal is in progress" in capsys.readouterr().err
+
+
+def test_an_image_that_the_engine_does_not_remove_is_not_its_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    def remove(reference: str) -> None:
+        raise APIError("409 Conflict: image is being used")
+
+    client = SimpleNamespace(images=SimpleNamespace(pull=lambda repository, tag: None, remove=remove))
+    with smoke.pulled(client, "image@sha256:1"):
+        pass
+    assert "image@sha256:1 is left on the engine: 409 Conflict: image is being used" in capsys.readouterr().err
+
+
+def test_an_engine_that_does_not_answer(container: FakeContainer, variant: Variant) -> None:
+    def stop(timeout: int) -> None:
+        raise ReadTimeout("Read timed out.")
+
+    container.stop = stop  # type: ignore[method-assign]
+    with pytest.raises(UserError, match=r"^linux/amd64: Read timed out\.$"):
+        check(container, variant)
 
 
 def test_another_label(container: FakeContainer, variant: Variant) -> None:
