@@ -194,33 +194,37 @@ def obtain(engine: Engine, names: Iterable[str], say: Say, pins: Pins | None = N
     """
     client, pins = engine.client(), pins or {}
     wanted = list(dict.fromkeys(names))
-    found, missing = _official(client, wanted, pins)
-    if missing:
-        reason = why_no_registry(engine, pull_reference(missing[0]))
-        if reason is None:
-            found |= {name: _pull(client, name, pins.get(name), say) for name in missing}
-        else:
-            found |= _others(client, missing, pins, reason)
-            missing = [name for name in missing if name not in found]
-            say(f"no image registry can be reached ({reason}): stand-ins are used for {len(missing)} base images")
-            found |= _stand_ins(client, missing, say)
+    found, missing, why = _known(engine, client, wanted, pins)
+    if why is None:
+        found |= {name: _pull(client, name, pins.get(name), say) for name in missing}
+    else:
+        say(f"no image registry can be reached ({why}): stand-ins are used for {len(missing)} base images")
+        found |= _stand_ins(client, missing, say)
     return {name: found[name] for name in wanted}
 
 
 def present(engine: Engine, names: Iterable[str], pins: Pins | None = None) -> dict[str, Base | Unavailable]:
     """Return what `obtain` would without pulling or making anything: what it would have to is left out."""
-    client, pins = engine.client(), pins or {}
-    found, missing = _official(client, list(dict.fromkeys(names)), pins)
-    reason = why_no_registry(engine, pull_reference(missing[0])) if missing else None
-    if reason is not None:
-        found |= _others(client, missing, pins, reason)
-        for name in (name for name in missing if name not in found):
-            plan = standin_for(name)
-            if base := _current_stand_in(client, name, plan):
-                found[name] = base
-            elif isinstance(plan, Unavailable):
-                found[name] = plan
+    client = engine.client()
+    found, missing, why = _known(engine, client, list(dict.fromkeys(names)), pins or {})
+    for name in missing if why is not None else ():
+        plan = standin_for(name)
+        if base := _current_stand_in(client, name, plan):
+            found[name] = base
+        elif isinstance(plan, Unavailable):
+            found[name] = plan
     return found
+
+
+def _known(
+    engine: Engine, client: DockerClient, names: list[str], pins: Pins
+) -> tuple[dict[str, Base | Unavailable], list[str], str | None]:
+    """Return what is had or refused without pulling or making anything, the rest, and why no registry can give that."""
+    found, missing = _official(client, names, pins)
+    why = why_no_registry(engine, pull_reference(missing[0])) if missing else None
+    if why is not None:
+        found |= _others(client, missing, pins, why)
+    return found, [name for name in missing if name not in found], why
 
 
 def _official(client: DockerClient, names: list[str], pins: Pins) -> tuple[dict[str, Base | Unavailable], list[str]]:

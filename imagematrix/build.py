@@ -16,7 +16,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from docker.client import DockerClient
 from docker.errors import ImageNotFound
 
 from imagematrix import bases, cli, engine
@@ -40,20 +39,6 @@ class Outcome:
     reason: str = ""
 
 
-def is_current(client: DockerClient, variant: Variant, inputs: str, base: bases.Base) -> bool:
-    """Say whether the engine has this very image under all its tags already."""
-    ids = set()
-    for reference in variant.references:
-        try:
-            image = client.images.get(reference)
-        except ImageNotFound:
-            return False
-        ids.add(image.id)
-        if image.labels.get(INPUTS_LABEL) != inputs or image.labels.get(BASE_ID_LABEL) != base.image_id:
-            return False
-    return len(ids) == 1
-
-
 class Builder:
     """Builds variants on one engine."""
 
@@ -71,10 +56,10 @@ class Builder:
             base = found[variant.base]
             if isinstance(base, bases.Unavailable):
                 outcomes[variant] = Outcome(variant, "failed" if base.refused else "not built", base.reason)
-            elif not force and is_current(self.client, variant, self.inputs[variant], base):
-                outcomes[variant] = Outcome(variant, "current")
-            else:
+            elif force or not self.is_current(variant, base):
                 todo[variant] = base
+            else:
+                outcomes[variant] = Outcome(variant, "current")
         if todo:
             outcomes.update(self.bake(todo, force=force))
         return [outcomes[variant] for variant in variants]
@@ -86,11 +71,25 @@ class Builder:
 
         def is_stale(variant: Variant) -> bool:
             base = found.get(variant.base)
-            if base is None or (force and isinstance(base, bases.Base)):
-                return True
-            return isinstance(base, bases.Base) and not is_current(self.client, variant, self.inputs[variant], base)
+            if isinstance(base, bases.Unavailable):
+                return False
+            return base is None or force or not self.is_current(variant, base)
 
         return tuple(variant for variant in variants if is_stale(variant))
+
+    def is_current(self, variant: Variant, base: bases.Base) -> bool:
+        """Say whether the engine has this very image, on that base, under all its tags already."""
+        ids = set()
+        for reference in variant.references:
+            try:
+                image = self.client.images.get(reference)
+            except ImageNotFound:
+                return False
+            ids.add(image.id)
+            labels = image.labels
+            if labels.get(INPUTS_LABEL) != self.inputs[variant] or labels.get(BASE_ID_LABEL) != base.image_id:
+                return False
+        return len(ids) == 1
 
     def bake(self, todo: Mapping[Variant, bases.Base], *, force: bool = False) -> dict[Variant, Outcome]:
         """Bake all at once; when one fails, bake gives the others up too, so go on without it until all are through."""
@@ -105,7 +104,7 @@ class Builder:
                 succeeded, output = self.run([variant.target for variant in targets], override)
                 # With `force` an image may be current and still the old one, unless bake says that it built them all.
                 maybe = () if force and not succeeded else targets if force else left
-                done = {one for one in maybe if is_current(self.client, one, self.inputs[one], todo[one])}
+                done = {one for one in maybe if self.is_current(one, todo[one])}
                 outcomes.update({variant: Outcome(variant, "built") for variant in done})
                 reasons = blamed(output)
                 if len(targets) == 1:  # then it is its fault, and bake leaves its name out of the steps

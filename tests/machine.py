@@ -33,12 +33,15 @@ _PORTS = _ports()
 
 def free_port() -> int:
     """Return a port of 127.0.0.1 that nobody has, and that no other test will be given."""
-    for port in _PORTS:
-        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp, suppress(OSError):
-            tcp.bind(("127.0.0.1", port))
-            udp.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("unreachable")
+    return next(filter(_is_free, _PORTS))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp, suppress(OSError):
+        tcp.bind(("127.0.0.1", port))
+        udp.bind(("127.0.0.1", port))
+        return True
+    return False
 
 
 def need(program: str, package: str) -> None:

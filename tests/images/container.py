@@ -169,7 +169,7 @@ def installed(container: Container) -> dict[str, str]:
         "print(json.dumps({d.metadata['Name']: d.version for d in distributions()}))"
     )
     found: dict[str, str] = json.loads(container.run("python", "-c", program))
-    return {name.lower().replace("_", "-").replace(".", "-"): version for name, version in found.items()}
+    return {canonicalize_name(name): version for name, version in found.items()}
 
 
 def broken(container: Container) -> list[str]:
@@ -191,11 +191,16 @@ print(json.dumps([
 """
     environment, there = json.loads(container.run("python", "-c", program))
     versions = {canonicalize_name(name): version for name, (version, _) in there.items()}
+
+    def is_met(wanted: Requirement) -> bool:
+        if wanted.marker and not wanted.marker.evaluate({**environment, "extra": ""}):
+            return True
+        version = versions.get(canonicalize_name(wanted.name))
+        return version is not None and wanted.specifier.contains(version, prereleases=True)
+
     return [
         f"{name} needs {wanted}, there is {versions.get(canonicalize_name(wanted.name))}"
         for name, (_, texts) in there.items()
         for wanted in map(Requirement, texts)
-        if wanted.marker is None or wanted.marker.evaluate({**environment, "extra": ""})
-        if not wanted.specifier.contains(versions.get(canonicalize_name(wanted.name), "0"), prereleases=True)
-        or canonicalize_name(wanted.name) not in versions
+        if not is_met(wanted)
     ]

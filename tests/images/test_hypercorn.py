@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from docker.client import DockerClient
-from packaging.utils import canonicalize_name
 
 from imagematrix.model import LABELS, Variant
 from tests.images.container import Container, Runner, broken, installed
@@ -31,7 +30,7 @@ def test_has_the_python_of_the_matrix(unmodified: Container, variant: Variant) -
 
 
 def test_has_exactly_the_packages_of_the_lock(unmodified: Container, variant: Variant) -> None:
-    found = {canonicalize_name(name): version for name, version in installed(unmodified).items()}
+    found = installed(unmodified)
     wanted = {package.name: package.version for package in variant.packages}
     assert {name: version for name, version in found.items() if name not in BASE_PACKAGES - set(wanted)} == wanted
 

@@ -25,11 +25,18 @@ import pytest
 from imagematrix import bases, buildkit, cli, engine, sign
 from imagematrix.host import is_debian, say
 from imagematrix.registry import Registry as Client
-from tests.publish.registry import Registry, passing
+from tests.publish.registry import Registry, Request, passing
 
 TAG = "python3.13-alpine"
 BASE = "python:3.13-alpine3.24"
 RUN = uuid.uuid4().hex[:8]
+ONE = ("--image", "hypercorn", "--unsigned", "--date", "20261122")
+"""The plain image alone, for tests of what can go wrong on the way."""
+
+
+def is_moving_tag(request: Request) -> bool:
+    """Say whether the tag is sent that moves last."""
+    return request.tag == TAG
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -158,14 +165,6 @@ class Repository:
         assert re.search(pattern, text), (name, pattern)
         (self.root / name).write_text(re.sub(pattern, new, text, count=1))
 
-    def shrink(self) -> None:
-        """Have the images install next to nothing, for tests that are not about what is in them."""
-        self.edit("matrix.yaml", r"  h3: .*?\n  trio: .*?\n", "")
-        self.edit("matrix.yaml", r"extras: \[h3, trio, uvloop\]", "extras: []")
-        self.edit("matrix.yaml", r'packages: \["fastapi.*?"\]', 'packages: ["hypercorn>=0.17.3"]\n    extras: [uvloop]')
-        self.edit("matrix.yaml", r"exclusions:\n(?s:.*?)\n\n", "exclusions: []\n\n")
-        self.commit()
-
     def commit(self, *, generate: bool = True) -> None:
         if generate:
             command = [sys.executable, self.root / "generate.py", "--allow-removal"]
@@ -194,6 +193,18 @@ def repository(
     git(origin.root, "clone", "-q", "--no-hardlinks", str(origin.root), str(root))
     moved = dataclasses.replace(origin, root=root, environment={**origin.environment, "PYTHONPATH": str(root)})
     return moved.elsewhere(name)
+
+
+@pytest.fixture(scope="module")
+def small(repository: Repository) -> Repository:
+    """The module's repository with images that install next to nothing: for tests that are not about their content."""
+    repository.edit("matrix.yaml", r"  h3: .*?\n  trio: .*?\n", "")
+    repository.edit("matrix.yaml", r"extras: \[h3, trio, uvloop\]", "extras: []")
+    packages = 'packages: ["hypercorn>=0.17.3"]\n    extras: [uvloop]'
+    repository.edit("matrix.yaml", r'packages: \["fastapi.*?"\]', packages)
+    repository.edit("matrix.yaml", r"exclusions:\n(?s:.*?)\n\n", "exclusions: []\n\n")
+    repository.commit()
+    return repository
 
 
 @pytest.fixture(scope="session")

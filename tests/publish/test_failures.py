@@ -9,24 +9,12 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.publish.conftest import TAG, Repository
+from tests.publish.conftest import ONE, TAG, Repository, is_moving_tag
 from tests.publish.registry import HANGS_UP, Request, is_blob, is_index
-
-ONE = ("--image", "hypercorn", "--unsigned", "--date", "20261122")
 
 
 def is_dated_tag(request: Request) -> bool:
     return request.tag == f"{TAG}-20261122"
-
-
-@pytest.fixture(scope="module")
-def repository(repository: Repository) -> Repository:
-    repository.shrink()
-    return repository
-
-
-def is_moving_tag(request: Request) -> bool:
-    return request.tag == TAG
 
 
 @pytest.mark.parametrize(
@@ -39,20 +27,20 @@ def is_moving_tag(request: Request) -> bool:
         pytest.param(is_moving_tag, HANGS_UP, id="the moving tag"),
     ],
 )
-def test_a_registry_that_fails(repository: Repository, when: Callable[[Request], bool], status: int) -> None:
-    there = repository.elsewhere(f"fails-{when.__name__.replace('_', '-')}-{status}")
-    repository.registry.fault = lambda request: status if when(request) else None
+def test_a_registry_that_fails(small: Repository, when: Callable[[Request], bool], status: int) -> None:
+    there = small.elsewhere(f"fails-{when.__name__.replace('_', '-')}-{status}")
+    small.registry.fault = lambda request: status if when(request) else None
     done = there.push(*ONE)
     assert done.status == 1
     assert "left behind: hypercorn:" in done.errors
     assert TAG not in there.tags()
-    repository.registry.fault = lambda request: None
+    small.registry.fault = lambda request: None
     there.completes(*ONE)
 
 
-def test_one_failure_does_not_hold_up_the_others(repository: Repository) -> None:
-    there = repository.elsewhere("others")
-    repository.registry.fault = lambda request: 500 if request.tag and "/hypercorn/" in request.path else None
+def test_one_failure_does_not_hold_up_the_others(small: Repository) -> None:
+    there = small.elsewhere("others")
+    small.registry.fault = lambda request: 500 if request.tag and "/hypercorn/" in request.path else None
     done = there.push("--unsigned", "--date", "20261122")
     assert done.status == 1
     assert {row["variant"].partition(":")[0]: row["status"] for row in done.rows} == {
@@ -62,12 +50,12 @@ def test_one_failure_does_not_hold_up_the_others(repository: Repository) -> None
     assert f"left behind: hypercorn:{TAG};" in done.errors
     assert there.tags("hypercorn") == {}
     assert len(there.tags("hypercorn-fastapi")) == 3
-    repository.registry.fault = lambda request: None
+    small.registry.fault = lambda request: None
     assert [row["status"] for row in there.push("--unsigned", "--date", "20261122").rows] == ["pushed", "current"]
 
 
-def test_an_image_that_complains_gets_no_tag(repository: Repository) -> None:
-    there = repository.elsewhere("complains")
+def test_an_image_that_complains_gets_no_tag(small: Repository) -> None:
+    there = small.elsewhere("complains")
     main = "runtime/app/main.py"
     there.edit(main, r"\Z", '\n\nprint("[ERROR] not well", flush=True)\n')
     there.commit()

@@ -12,25 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.publish.conftest import RUN, TAG, Repository
+from tests.publish.conftest import ONE, RUN, TAG, Repository, is_moving_tag
 from tests.publish.registry import HANGS_UP, Registry, Request, is_index
-
-ONE = ("--image", "hypercorn", "--unsigned", "--date", "20261122")
-
-
-@pytest.fixture(scope="module")
-def repository(repository: Repository) -> Repository:
-    repository.shrink()
-    return repository
-
-
-def is_moving_tag(request: Request) -> bool:
-    return request.tag == TAG
 
 
 @pytest.mark.parametrize("when", [is_index, is_moving_tag], ids=["before the index", "before the moving tag"])
-def test_a_run_that_is_killed(repository: Repository, when: Callable[[Request], bool], tmp_path: Path) -> None:
-    there = repository.elsewhere(f"killed-{when.__name__.replace('_', '-')}")
+def test_a_run_that_is_killed(small: Repository, when: Callable[[Request], bool], tmp_path: Path) -> None:
+    there = small.elsewhere(f"killed-{when.__name__.replace('_', '-')}")
     reached, go_on = threading.Event(), threading.Event()
 
     def fault(request: Request) -> int | None:
@@ -40,7 +28,7 @@ def test_a_run_that_is_killed(repository: Repository, when: Callable[[Request], 
             return HANGS_UP
         return None
 
-    repository.registry.fault = fault
+    small.registry.fault = fault
     command = [sys.executable, "-m", "imagematrix.push", "--root", str(there.root), "--allow-stand-ins", "--tag", TAG]
     with subprocess.Popen(
         [*command, *ONE],
@@ -56,26 +44,26 @@ def test_a_run_that_is_killed(repository: Repository, when: Callable[[Request], 
     there.completes(*ONE)
 
 
-def test_a_registry_that_goes_down(repository: Repository) -> None:
-    there = repository.elsewhere("down")
+def test_a_registry_that_goes_down(small: Repository) -> None:
+    there = small.elsewhere("down")
 
     def fault(request: Request) -> int | None:
-        if is_index(request) and repository.registry.process:
-            repository.registry.stop()
+        if is_index(request) and small.registry.process:
+            small.registry.stop()
         return None
 
-    repository.registry.fault = fault
+    small.registry.fault = fault
     done = there.push(*ONE)
     assert done.status == 1
     assert [row["status"] for row in done.rows] == ["failed"]
-    repository.registry.fault = lambda request: None
-    repository.registry.start()
+    small.registry.fault = lambda request: None
+    small.registry.start()
     assert there.tags() == {}
     there.completes(*ONE)
 
 
 @pytest.fixture
-def small_disk(repository: Repository, tmp_path: Path) -> Iterator[Registry]:
+def small_disk(small: Repository, tmp_path: Path) -> Iterator[Registry]:
     """A registry on a disk of 4 MB."""
     if os.geteuid() != 0:
         pytest.skip("a small disk is a mount, which needs root")
@@ -89,10 +77,8 @@ def small_disk(repository: Repository, tmp_path: Path) -> Iterator[Registry]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_disk_that_is_full(repository: Repository, small_disk: Registry) -> None:
-    there = Repository(
-        repository.root, small_disk, {**repository.environment, "REGISTRY": f"{small_disk.address}/small"}
-    )
+def test_a_disk_that_is_full(small: Repository, small_disk: Registry) -> None:
+    there = Repository(small.root, small_disk, {**small.environment, "REGISTRY": f"{small_disk.address}/small"})
     done = there.push(*ONE)
     assert done.status == 1
     assert there.tags() == {}

@@ -238,9 +238,9 @@ def test_h2load(start: Start) -> None:
         said(container, "Serving")
         url = "http://{}:{}/".format(*address(container))
         found = subprocess.run(
-            ["h2load", "-n", "2000", "-c", "4", "-m", "20", url], capture_output=True, text=True, check=True
+            ["h2load", "-n", "4000", "-c", "4", "-m", "20", url], capture_output=True, text=True, check=True
         )
-        assert "2000 succeeded, 0 failed, 0 errored, 0 timeout" in found.stdout
+        assert "4000 succeeded, 0 failed, 0 errored, 0 timeout" in found.stdout
 
 
 @pytest.mark.parametrize("kind", ["Asgi2", "wsgi"])
