@@ -34,21 +34,21 @@ $(VENV)/ready: requirements.txt
 
 generate: $(VENV)/ready ## render build/ and the README's tables from matrix.yaml (ALLOW_REMOVAL=1 lets variants go)
 	@$(RUN) generate.py $(FILTERS) $(if $(ALLOW_REMOVAL),--allow-removal)
-	@$(RUN) -m imagematrix.readme
+	@$(RUN) -m imagematrix.render.readme
 
 check: $(VENV)/ready ## write nothing; list every file of build/ and README.md that is not as it should be
 	@$(RUN) generate.py --check $(FILTERS)
-	@$(RUN) -m imagematrix.readme --check
+	@$(RUN) -m imagematrix.render.readme --check
 
 list: $(VENV)/ready ## list the variants
 	@$(RUN) generate.py --list $(FILTERS)
 
 lock: $(VENV)/ready ## pin the newest wheels for every Python, and the base images where a registry answers (needs the network)
-	@$(RUN) -m imagematrix.lock $(FILTERS)
-	@$(RUN) -m imagematrix.base_lock $(FILTERS)
+	@$(RUN) -m imagematrix.find.lock $(FILTERS)
+	@$(RUN) -m imagematrix.find.base_lock $(FILTERS)
 
 build: generate ## build and tag images on the container engine
-	@$(RUN) -m imagematrix.build $(FILTERS)
+	@$(RUN) -m imagematrix.build.local $(FILTERS)
 
 test: unit ## the tests that need no engine, every image, and without a filter publishing (FULL=1: what takes long too)
 	@$(MAKE) --no-print-directory smoke
@@ -64,16 +64,16 @@ smoke: build ## build, then test every image that could be built
 	@$(RUN) -m pytest -n $(JOBS) --dist loadgroup tests/images $(FILTERS)
 
 plan: $(VENV)/ready ## say what push would do with each variant, and why (REGISTRY=HOST[/NAMESPACE], FORMAT=json)
-	@$(RUN) -m imagematrix.plan $(FILTERS) $(if $(FORMAT),--$(FORMAT))
+	@$(RUN) -m imagematrix.publish.plan $(FILTERS) $(if $(FORMAT),--$(FORMAT))
 
 push: $(VENV)/ready ## publish what has changed: build, prove, sign, tag (BUILDER=, REGISTRY=, DRY_RUN=1)
-	@$(RUN) -m imagematrix.push $(FILTERS) $(if $(DRY_RUN),--dry-run)
+	@$(RUN) -m imagematrix.publish.push $(FILTERS) $(if $(DRY_RUN),--dry-run)
 
 outdated: $(VENV)/ready ## say what has a newer base or package, and which Python's support ends soon
-	@$(RUN) -m imagematrix.outdated $(FILTERS)
+	@$(RUN) -m imagematrix.find.outdated $(FILTERS)
 
 clean: $(VENV)/ready ## remove the images and containers that this repository made from the engine
-	@$(RUN) -m imagematrix.clean $(FILTERS)
+	@$(RUN) -m imagematrix.build.clean $(FILTERS)
 
 engine-stop: $(VENV)/ready ## stop the container engine, if it was started here
-	@$(RUN) -m imagematrix.engine stop
+	@$(RUN) -m imagematrix.machine.engine stop

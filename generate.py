@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""matrix.yaml + templates/ + runtime/ + locks/ -> build/. The door to imagematrix.generate; see --help."""
+"""matrix.yaml + templates/ + runtime/ + locks/ -> build/. The door to imagematrix.render.generate; see --help."""
 
 import sys
 
@@ -8,7 +8,7 @@ if sys.version_info < (3, 10):  # noqa: UP036 - whoever has an older one should 
 
 try:
     from imagematrix import cli
-    from imagematrix.generate import main
+    from imagematrix.render.generate import main
 except ModuleNotFoundError as error:
     sys.exit(f"error: {error.name} is not installed here; run: make generate (it makes .venv)")
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from imagematrix.errors import InputError, allowed_instead, exit_status
-from imagematrix.model import Matrix, Variant
+from imagematrix.matrix.model import Matrix, Variant
 
 ROOT = Path(__file__).resolve().parent.parent
 """The repository."""

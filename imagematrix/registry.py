@@ -1,7 +1,7 @@
 """What is read from and written to an image registry, by `docker buildx imagetools`: with the engine's own login, so
 that no credential ever passes through here.
 
-Not for pushing layers, which the builder does by itself (imagematrix.push), and not for deciding anything.
+Not for pushing layers, which the builder does by itself (imagematrix.publish.push), and not for deciding anything.
 """
 
 from __future__ import annotations

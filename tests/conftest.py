@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from imagematrix.errors import exit_status
-from imagematrix.generate import main as generate
-from imagematrix.loading import load
-from imagematrix.model import Matrix
+from imagematrix.matrix.loading import load
+from imagematrix.matrix.model import Matrix
+from imagematrix.render.generate import main as generate
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 INPUTS = ("matrix.yaml", "templates", "runtime", "locks")

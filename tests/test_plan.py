@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from imagematrix import cli
-from imagematrix.base_lock import updated, write
-from imagematrix.loading import load
-from imagematrix.model import Matrix, Variant
-from imagematrix.plan import BASE_NAME_LABEL, Decision, Found, decide, relocated
+from imagematrix.find.base_lock import updated, write
+from imagematrix.matrix.loading import load
+from imagematrix.matrix.model import Matrix, Variant
+from imagematrix.publish.plan import BASE_NAME_LABEL, Decision, Found, decide, relocated
 from imagematrix.registry import Published
-from imagematrix.render import INPUTS_LABEL, PARENT_LABEL, input_digest, render
+from imagematrix.render.render import INPUTS_LABEL, PARENT_LABEL, input_digest, render
 
 MATRIX = load(cli.ROOT)
 PLATFORMS = {"linux/amd64": "sha256:amd64", "linux/arm64": "sha256:arm64"}

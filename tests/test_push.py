@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from docker.errors import APIError
 
-from imagematrix import push
-from imagematrix.bases import STANDIN_LABEL
 from imagematrix.errors import UserError
-from imagematrix.model import Matrix
-from imagematrix.plan import Decision, relocated
+from imagematrix.machine.bases import STANDIN_LABEL
+from imagematrix.matrix.model import Matrix
+from imagematrix.publish import push
+from imagematrix.publish.plan import Decision, relocated
 from imagematrix.registry import Published
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from imagematrix.errors import UserError
-from imagematrix.push import day_of
+from imagematrix.publish.push import day_of
 from imagematrix.registry import Published, complaint, host_of, is_loopback, parse
 
 

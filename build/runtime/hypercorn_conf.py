@@ -12,7 +12,7 @@ __package_path__ = __os__.path.join(__os__.path.dirname(__os__.path.abspath(__fi
 if __package_path__ not in __sys__.path:
     __sys__.path.append(__package_path__)
 
-from hypercorn_image import effective as __effective__
+from hypercorn_image.config import effective as __effective__
 
 if __name__ == "__main__":
     __sys__.exit(__effective__.main())

@@ -16,10 +16,11 @@ import pytest
 from docker.client import DockerClient
 from docker.errors import ImageNotFound
 
-from imagematrix import cli, engine
-from imagematrix.host import say
-from imagematrix.loading import load
-from imagematrix.model import Variant
+from imagematrix import cli
+from imagematrix.machine import engine
+from imagematrix.machine.host import say
+from imagematrix.matrix.loading import load
+from imagematrix.matrix.model import Variant
 from tests.images.container import Container, Runner
 
 FILTERS = ("tag", "image", "python", "os")

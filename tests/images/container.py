@@ -17,7 +17,7 @@ from docker.errors import NotFound
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from imagematrix.clean import TEST_LABEL
+from imagematrix.build.clean import TEST_LABEL
 
 LIMIT = 60.0
 """Seconds within which anything a test waits for must have happened, on a slow machine under load."""

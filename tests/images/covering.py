@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from imagematrix.model import Variant
+from imagematrix.matrix.model import Variant
 from tests.images.conftest import FILTERS, has, selected
 from tests.images.container import Container
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from imagematrix import bases, cli
-from imagematrix.host import say
-from imagematrix.model import Variant
-from imagematrix.render import INPUTS_LABEL, input_digest, runtime
-from imagematrix.tree import on_disk
+from imagematrix import cli
+from imagematrix.machine import bases
+from imagematrix.machine.host import say
+from imagematrix.matrix.model import Variant
+from imagematrix.render.render import INPUTS_LABEL, input_digest, runtime
+from imagematrix.render.tree import on_disk
 from tests.images.conftest import has, host
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from docker.client import DockerClient
 
-from imagematrix.model import LABELS, Variant
+from imagematrix.matrix.model import LABELS, Variant
 from tests.images.container import Container, Runner, broken, installed
 
 APPLICATION = """

@@ -22,8 +22,10 @@ from typing import Any
 
 import pytest
 
-from imagematrix import bases, buildkit, cli, engine, sign
-from imagematrix.host import is_debian, say
+from imagematrix import cli
+from imagematrix.machine import bases, buildkit, engine
+from imagematrix.machine.host import is_debian, say
+from imagematrix.prove import sign
 from imagematrix.registry import Registry as Client
 from tests.publish.registry import Registry, Request, passing
 

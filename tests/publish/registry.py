@@ -15,10 +15,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from imagematrix import host
-from imagematrix.host import say
+from imagematrix.machine import host
+from imagematrix.machine.host import say
 from tests.images.container import wait_for
-from tests.machine import free_port
+from tests.local import free_port
 
 CONFIG = """\
 version: 0.1

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from imagematrix import host
+from imagematrix.machine import host
 from imagematrix.registry import Registry as Client
 from tests.publish.conftest import TAG, Repository
 from tests.publish.registry import Registry

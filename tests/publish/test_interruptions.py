@@ -29,7 +29,16 @@ def test_a_run_that_is_killed(small: Repository, when: Callable[[Request], bool]
         return None
 
     small.registry.fault = fault
-    command = [sys.executable, "-m", "imagematrix.push", "--root", str(there.root), "--allow-stand-ins", "--tag", TAG]
+    command = [
+        sys.executable,
+        "-m",
+        "imagematrix.publish.push",
+        "--root",
+        str(there.root),
+        "--allow-stand-ins",
+        "--tag",
+        TAG,
+    ]
     with subprocess.Popen(
         [*command, *ONE],
         env={**there.environment, "TMPDIR": str(tmp_path)},  # what it leaves there goes with the test's own

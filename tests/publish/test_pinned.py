@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from imagematrix import bases, engine
-from imagematrix.host import say
+from imagematrix.machine import bases, engine
+from imagematrix.machine.host import say
 from tests.images.container import archive
 from tests.publish.conftest import BASE, RUN, Repository
 from tests.publish.registry import Registry

@@ -12,11 +12,11 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from imagematrix import emulation, engine
-from imagematrix import host as machine
-from imagematrix.bases import image_settings, make_all, standin_for
 from imagematrix.errors import UserError
-from imagematrix.host import say
+from imagematrix.machine import emulation, engine
+from imagematrix.machine import host as machine
+from imagematrix.machine.bases import image_settings, make_all, standin_for
+from imagematrix.machine.host import say
 from imagematrix.registry import Registry as Client
 from tests.publish.conftest import Repository, verified
 

@@ -12,7 +12,7 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from imagematrix.loading import load
+from imagematrix.matrix.loading import load
 from imagematrix.registry import Registry as Client
 from tests.publish.conftest import BASE, TAG, Repository, make_key, verified
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from imagematrix import buildkit, engine
-from imagematrix.host import say
+from imagematrix.machine import buildkit, engine
+from imagematrix.machine.host import say
 from tests.publish.conftest import RUN, TAG, Repository, offer_base
 
 pytestmark = pytest.mark.slow

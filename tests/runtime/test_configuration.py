@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypercorn_image import arguments, cores, effective, image, options, parse, reference, settings
+from hypercorn_image.config import arguments, cores, effective, image, kinds, options, settings
 from hypercorn_image.errors import StartError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -99,9 +99,9 @@ def test_every_flag_of_hypercorn_is_understood() -> None:
 
 
 def test_the_reference_shows_every_variable_and_needs_no_hypercorn() -> None:
-    command = [sys.executable, "-IS", str(RUNTIME / "opt/hypercorn/hypercorn_image/reference.py")]
+    program = RUNTIME.parent / "templates/variables.py"
+    command = [sys.executable, "-S", str(program), str(RUNTIME / "opt/hypercorn")]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert text == reference.render()
     for option in options.TABLE:
         assert f"| `{option.variable}`" in text
         assert option.meaning.replace("|", "\\|") in text
@@ -110,56 +110,56 @@ def test_the_reference_shows_every_variable_and_needs_no_hypercorn() -> None:
 # ---- kinds of value --------------------------------------------------------------------------------------------------
 
 
-@given(st.sampled_from([*parse.FALSY, *parse.TRULY]), st.randoms())
+@given(st.sampled_from([*kinds.FALSY, *kinds.TRULY]), st.randoms())
 def test_booleans_are_compared_in_lower_case(word: str, random: Any) -> None:
     mixed = "".join(random.choice((letter.lower(), letter.upper())) for letter in word)
-    assert parse.BOOLEAN.read(mixed) is (word in parse.TRULY)
+    assert kinds.BOOLEAN.read(mixed) is (word in kinds.TRULY)
 
 
-@given(st.text().filter(lambda text: text.strip().lower() not in parse.FALSY + parse.TRULY))
+@given(st.text().filter(lambda text: text.strip().lower() not in kinds.FALSY + kinds.TRULY))
 def test_any_other_text_is_no_boolean(text: str) -> None:
     with pytest.raises(ValueError):
-        parse.BOOLEAN.read(text)
+        kinds.BOOLEAN.read(text)
 
 
 @given(st.integers(min_value=1, max_value=2**53))
 def test_whole_numbers(value: int) -> None:
-    assert parse.integer(1).read(f" {value} ") == value
+    assert kinds.integer(1).read(f" {value} ") == value
     with pytest.raises(ValueError):
-        parse.integer(value + 1).read(str(value))
+        kinds.integer(value + 1).read(str(value))
 
 
 @pytest.mark.parametrize("text", ["", "1.0", "1_000", "٣", "0x10", "-1", "+1", "1e3", "one"])
 def test_what_is_no_whole_number(text: str) -> None:
     with pytest.raises(ValueError):
-        parse.integer(0).read(text)
+        kinds.integer(0).read(text)
 
 
 @given(st.floats())
 def test_numbers_are_finite_and_not_negative(value: float) -> None:
     if math.isfinite(value) and value >= 0:
-        assert parse.SECONDS.read(str(value)) == value
+        assert kinds.SECONDS.read(str(value)) == value
     else:
         with pytest.raises(ValueError):
-            parse.SECONDS.read(str(value))
+            kinds.SECONDS.read(str(value))
 
 
 @given(st.from_regex(r"[a-z0-9.-]{1,20}", fullmatch=True), st.integers(0, 65535))
 def test_a_bind_is_split_again(host: str, port: int) -> None:
-    assert parse.split_bind(settings.address(host, port)) == (host, port)
+    assert kinds.split_bind(settings.address(host, port)) == (host, port)
 
 
 @pytest.mark.parametrize(
     "text", ["0.0.0.0:80", "[::]:80", "unix:/a b", "fd://3", "localhost", "a:1,b:2", "a:1 , unix:/x"]
 )
 def test_binds(text: str) -> None:
-    assert parse.BIND.read(text) == [part.strip() for part in text.split(",")]
+    assert kinds.BIND.read(text) == [part.strip() for part in text.split(",")]
 
 
 @pytest.mark.parametrize("text", ["a:1,", ":80", "a:http", "a:70000", "unix:", "fd://x", "[::1", ","])
 def test_what_is_no_bind(text: str) -> None:
     with pytest.raises(ValueError):
-        parse.BIND.read(text)
+        kinds.BIND.read(text)
 
 
 @given(
@@ -440,7 +440,7 @@ def test_hypercorn_itself_can_use_the_included_configuration(tmp_path: Path) -> 
     ],
 )
 def test_where_the_application_is(tmp_path: Path, environ: dict[str, str], files: list[str], path: str) -> None:
-    from hypercorn_image import application
+    from hypercorn_image.app import application
 
     (tmp_path / "app").mkdir()
     for name in files:

@@ -14,9 +14,9 @@ from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.packet import pull_quic_header
 from hypercorn.config import Config
-from hypercorn_image import draining
-from hypercorn_image.sockets import Listeners
-from hypercorn_image.worker import Worker
+from hypercorn_image.listen import draining
+from hypercorn_image.listen.sockets import Listeners
+from hypercorn_image.worker.worker import Worker
 
 from tests.runtime.certificates import Authority
 from tests.runtime.server import connect

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.machine import need
+from tests.local import need
 from tests.runtime.server import RUNTIME, Server, launch, request
 
 SHELLS = {"dash": ["dash"], "busybox ash": ["busybox", "ash"]}

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from imagematrix.model import Variant
+from imagematrix.matrix.model import Variant
 from tests.images import covering
 from tests.images.container import Container, Runner, archive, wait_for
 

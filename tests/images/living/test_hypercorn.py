@@ -18,11 +18,11 @@ import pytest
 import websockets
 from websockets.sync.client import connect as ws_connect
 
-from imagematrix.model import Variant
+from imagematrix.matrix.model import Variant
 from tests.images import covering
 from tests.images.container import Container, Runner, archive, wait_for
 from tests.images.covering import address
-from tests.machine import free_port, need
+from tests.local import free_port, need
 from tests.runtime.certificates import Authority
 from tests.runtime.h2client import fetch_all
 from tests.runtime.h3 import connected

@@ -16,7 +16,7 @@ _NO_REQUEST = b"HEALTH\r\n\r\n"
 
 
 def _noted() -> list[str]:
-    """Return the lines of the server's note (see hypercorn_image/state.py), or none."""
+    """Return the lines of the server's note (see hypercorn_image/listen/state.py), or none."""
     for directory in (os.environ.get("STATE_DIRECTORY"),) if os.environ.get("STATE_DIRECTORY") else _PATHS:
         try:
             with open(f"{directory}/hypercorn-image-{os.getuid()}", encoding="utf-8") as file:
@@ -30,7 +30,7 @@ def _noted() -> list[str]:
 def _guessed() -> list[str]:
     """Return the same lines, as far as the environment tells: where no directory can be written there is no note."""
     sys.path.append(os.path.dirname(os.path.abspath(__file__)))
-    from hypercorn_image import state
+    from hypercorn_image.listen import state
 
     return state.guess(os.environ)
 

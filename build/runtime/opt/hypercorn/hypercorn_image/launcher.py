@@ -6,9 +6,13 @@ import signal
 import sys
 from typing import Any, Callable, Mapping, Sequence
 
-from hypercorn_image import application, effective, logs, state, worker
+from hypercorn_image import logs
+from hypercorn_image.app import application
+from hypercorn_image.config import effective
 from hypercorn_image.errors import StartError, report
-from hypercorn_image.sockets import Listeners
+from hypercorn_image.listen import state
+from hypercorn_image.listen.sockets import Listeners
+from hypercorn_image.worker import worker
 
 
 def main(argv: Sequence[str]) -> int:
@@ -39,7 +43,7 @@ def _serve(load: Callable[[], effective.Effective]) -> int:
         with _pid_file(found.config.pid_path), _state_file(found.variables) as note:
             if found.config.workers == 0:
                 return _serve_alone(found, listeners, note)
-            from hypercorn_image.supervisor import Supervisor
+            from hypercorn_image.process.supervisor import Supervisor
 
             supervisor = Supervisor(found, listeners, load, lambda: note(supervisor.listeners))
             if found.variables.get("PRELOAD_APP"):

@@ -10,7 +10,7 @@ import time
 from typing import Any, Dict, Mapping
 
 from hypercorn_image.errors import StartError
-from hypercorn_image.gate import ANSWERED, BEFORE_END
+from hypercorn_image.worker.gate import ANSWERED, BEFORE_END
 
 SKIPPED_MESSAGES = ("Running on ",)  # once per worker and bind; the parent says it once
 

@@ -13,10 +13,14 @@ import sys
 import time
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-from hypercorn_image import application, arguments, channel, logs, options, settings, worker
-from hypercorn_image.children import Child, how_ended
+from hypercorn_image import logs
+from hypercorn_image.app import application
+from hypercorn_image.config import arguments, options, settings
 from hypercorn_image.errors import StartError, report
-from hypercorn_image.sockets import Listeners
+from hypercorn_image.listen.sockets import Listeners
+from hypercorn_image.process import channel
+from hypercorn_image.process.children import Child, how_ended
+from hypercorn_image.worker import worker
 
 INTERVAL = 0.25  # seconds between two looks at the files
 STOP_SECONDS = 2.0  # what requests in progress get when the code has changed

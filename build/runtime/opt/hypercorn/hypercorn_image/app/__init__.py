@@ -1,0 +1,1 @@
+"""The application: where it is, what kind it is, its lifespan."""

@@ -1,0 +1,1 @@
+"""From variables, a configuration file and arguments to one checked configuration. Serves nothing."""

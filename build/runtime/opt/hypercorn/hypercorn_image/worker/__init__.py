@@ -1,0 +1,1 @@
+"""A worker: serves the application on one event loop until it is told to stop."""

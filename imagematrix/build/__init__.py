@@ -1,0 +1,1 @@
+"""Build images on the local container engine. Not for publishing."""

@@ -1,0 +1,71 @@
+"""`make clean`: removes from the engine the images and test containers of this repository, by tag and by label.
+
+Bases and stand-ins stay: they are not ours alone, and take longest to get.
+"""
+
+from __future__ import annotations
+
+from docker.client import DockerClient
+from docker.errors import APIError, ImageNotFound
+from docker.models.containers import Container
+
+from imagematrix import cli
+from imagematrix.errors import UserError
+from imagematrix.machine import engine
+from imagematrix.machine.host import say
+from imagematrix.matrix.loading import load
+from imagematrix.matrix.model import LABELS, Variant
+from imagematrix.prove import smoke
+from imagematrix.render.render import INPUTS_LABEL
+
+TEST_LABEL = f"{LABELS}.test"
+"""On every container and image that a test makes."""
+
+
+def references(client: DockerClient, variant: Variant) -> list[str]:
+    """Return the tags of a variant that the engine has and that name an image that was built here."""
+    found = []
+    for reference in variant.references:
+        try:
+            if INPUTS_LABEL in client.images.get(reference).labels:
+                found.append(reference)
+        except ImageNotFound:
+            continue
+    return found
+
+
+def containers(client: DockerClient) -> list[Container]:
+    """Return the containers that tests, and the smoke tests of `make push`, left behind."""
+    labels = (TEST_LABEL, smoke.LABEL)
+    return [one for label in labels for one in client.containers.list(all=True, filters={"label": label})]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the verb; return the exit status."""
+    parser = cli.parser("Remove this repository's images and left-over test containers from the engine.")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be removed")
+    arguments = parser.parse_args(argv)
+    variants = cli.select(load(arguments.root), arguments)
+    if reason := engine.why_silent(engine.configured_host()):
+        say(f"no engine answers ({reason}): nothing to remove")
+        return 0
+    client = engine.ensure(say).client()
+    failures = []
+    for container in containers(client):
+        print(f"container {container.name}")
+        if not arguments.dry_run:
+            container.remove(force=True, v=True)
+    for reference in (reference for variant in variants for reference in references(client, variant)):
+        print(reference)
+        try:
+            if not arguments.dry_run:
+                client.images.remove(reference)
+        except APIError as error:
+            failures.append(f"{reference}: {error.explanation}")
+    if failures:
+        raise UserError("\n".join(failures))
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,71 @@
+"""The second half of `make lock`: asks the registry which digest each base image has now, for locks/bases.json.
+
+Where no registry answers, the lock is left as it is. BASE_MIRROR names a mirror of Docker Hub to ask instead.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from imagematrix import cli
+from imagematrix.errors import UserError
+from imagematrix.machine import bases, engine, host
+from imagematrix.machine.host import say
+from imagematrix.matrix.loading import load
+from imagematrix.matrix.locks import BASES, read_bases
+from imagematrix.publish.plan import AT_ONCE
+from imagematrix.registry import Registry, RegistryError
+
+
+def newest(registry: Registry, names: Iterable[str]) -> dict[str, str | None]:
+    """Return the digest that each base image has in the registry now, None where it has no such image.
+
+    Raises RegistryError when it does not answer about one.
+    """
+    names = list(names)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return dict(zip(names, pool.map(lambda name: registry.digest(bases.pull_reference(name)), names), strict=True))
+
+
+def updated(old: dict[str, str], found: dict[str, str | None], used: Iterable[str]) -> dict[str, str]:
+    """Return the lock with what was found in it, and without bases that nothing uses any more."""
+    merged = {**old, **{name: digest for name, digest in found.items() if digest}}
+    return {name: merged[name] for name in sorted(merged) if name in set(used)}
+
+
+def write(folder: Path, lock: dict[str, str]) -> None:
+    """Write the lock, whole or not at all."""
+    host.write_atomically(folder / BASES, json.dumps(lock, indent=2) + "\n")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the verb; return the exit status."""
+    parser = cli.parser("Pin every base image to the digest it has now. Without a registry nothing is changed.")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would change")
+    arguments = parser.parse_args(argv)
+    matrix, folder = load(arguments.root), arguments.root / "locks"
+    wanted = sorted({variant.base for variant in cli.select(matrix, arguments)})
+    old = read_bases(folder)
+    try:
+        found = newest(Registry(engine.ensure(say).buildx), wanted)
+    except RegistryError as error:
+        say(f"locks/{BASES} is left as it is: no registry answers about base images ({error})")
+        return 0
+    missing = sorted(name for name, digest in found.items() if digest is None)
+    lock = updated(old, found, {variant.base for variant in matrix.variants})
+    changed = [name for name in lock if old.get(name) != lock[name]]
+    for name in changed:
+        say(f"{name}: {old.get(name, 'not pinned')} -> {lock[name]}")
+    say(f"locks/{BASES}: {len(lock)} base images, {len(changed)} changed")
+    if not arguments.dry_run and (changed or lock != old):
+        write(folder, lock)
+    if missing:
+        raise UserError(f"the registry has no {', '.join(missing)}: correct matrix.yaml")
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,282 @@
+"""`make lock`: finds the wheels for every Python with uv and writes locks/ and requirements.txt.
+
+Facts are found here, with a network, and nowhere else. Each Python is resolved for every C library and platform of its
+variants, from wheels only, and the answers are brought to one: the newest versions that all of them have. Only where
+there is none does each C library get a lock of its own.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from packaging.version import Version
+from uv import find_uv_bin
+
+from imagematrix import cli
+from imagematrix.errors import UserError
+from imagematrix.matrix.loading import load
+from imagematrix.matrix.locks import root
+from imagematrix.matrix.model import Matrix, Python, Variant
+
+_MACHINES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
+"""Docker's name of a platform -> uv's, https://docs.astral.sh/uv/reference/cli/#uv-pip-compile--python-platform."""
+_LIBCS = {"glibc": "unknown-linux-gnu", "musl": "unknown-linux-musl"}
+_ROUNDS = 8
+"""How often platforms may disagree before a Python gets a lock for each C library; one round was enough so far."""
+_AT_ONCE = 8
+"""uv waits for the network nearly all of its time."""
+
+
+@dataclass(frozen=True)
+class Pin:
+    """What uv chose of a package: a version and the hashes of its files."""
+
+    version: str
+    hashes: tuple[str, ...]
+
+
+Pins = dict[str, Pin]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What wheels are sought for: a Python, a C library and a platform."""
+
+    python: str
+    libc: str
+    platform: str
+
+
+class NoWheels(Exception):
+    """uv found no set of wheels; the text is what it said."""
+
+
+def solve(target: Target, requirements: Iterable[str], bounds: Iterable[str] = (), *, offline: bool = False) -> Pins:
+    """Return the newest wheels on `target` that satisfy `requirements` within `bounds`.
+
+    `offline` asks only what uv has read before. Raises NoWheels if there are none, or if the only way out was a release
+    so old that it has not the extra that was asked for.
+    """
+    machine = f"{_MACHINES[target.platform]}-{_LIBCS[target.libc]}"
+    command = [find_uv_bin(), "pip", "compile", "-", "--no-config", "--no-progress", "--no-header", "--no-annotate"]
+    command += ["--only-binary", ":all:", "--generate-hashes"]
+    command += ["--python-version", target.python, "--python-platform", machine, *(["--offline"] * offline)]
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
+        constraints.write("\n".join(bounds))
+        constraints.flush()
+        command += ["--constraints", constraints.name]
+        done = subprocess.run(command, input="\n".join(requirements), capture_output=True, text=True)
+    if done.returncode or "does not have an extra named" in done.stderr:
+        raise NoWheels(done.stderr.strip())
+    found = re.findall(r"^(\S+?)(?:\[\S*\])?==(\S+)((?: \\\n +--hash=\S+)+)", done.stdout, re.MULTILINE)
+    return {name: Pin(version, tuple(re.findall(r"sha256:\w+", hashes))) for name, version, hashes in found}
+
+
+class Resolver:
+    """Resolves all variants of one Python and says what is wrong where it cannot."""
+
+    def __init__(self, matrix: Matrix, python: Python, pool: ThreadPoolExecutor) -> None:
+        self.matrix, self.python, self.pool = matrix, python, pool
+        self.variants = [variant for variant in matrix.variants if variant.python == python]
+        self.libcs = sorted({variant.os.libc for variant in self.variants})
+        self.failures: list[str] = []
+
+    def locks(self) -> dict[str, str]:
+        """Return file name -> contents of this Python's lock or locks; on failure nothing, with `failures` filled."""
+        files = {}
+        if (pins := self.agreed(self.libcs)) is not None:
+            files[f"python{self.python.version}.txt"] = self.contents(self.libcs, pins)
+        elif not self.failures:
+            for libc in self.libcs:
+                if (own := self.agreed([libc])) is not None:
+                    files[f"python{self.python.version}-{libc}.txt"] = self.contents([libc], own)
+                elif not self.failures:
+                    self.failures.append(f"python{self.python.version}: the platforms have no {libc} wheels in common")
+        return {} if self.failures else files
+
+    def targets(self, libcs: Sequence[str]) -> list[Target]:
+        """Return what has to have wheels for these C libraries."""
+        return [Target(self.python.version, libc, platform) for libc in libcs for platform in self.matrix.platforms]
+
+    def requirements(self, libcs: Sequence[str]) -> list[str]:
+        """Return what the variants of these C libraries ask for, all together."""
+        wanted = {one for variant in self.variants if variant.os.libc in libcs for one in variant.requirements}
+        return sorted(wanted)
+
+    def agreed(self, libcs: Sequence[str]) -> Pins | None:
+        """Return pins that hold on every target, or None when they cannot be brought to one."""
+        bounds: dict[str, str] = {}
+        for _ in range(_ROUNDS):
+            answers = list(self.pool.map(partial(self.attempt, bounds=tuple(bounds.values())), self.targets(libcs)))
+            if self.failures or any(answer is None for answer in answers):
+                return None
+            versions: dict[str, set[str]] = {}
+            merged: Pins = {}
+            for answer in answers:
+                for name, pin in (answer or {}).items():
+                    versions.setdefault(name, set()).add(pin.version)
+                    merged[name] = pin
+            apart = {name: min(found, key=Version) for name, found in versions.items() if len(found) > 1}
+            if not apart:
+                return merged
+            bounds.update({name: f"{name}<={version}" for name, version in apart.items()})
+        return None
+
+    def attempt(self, target: Target, bounds: Sequence[str]) -> Pins | None:
+        """Return the pins of one target, or None; unless the bounds are to blame, the failure is noted."""
+        requirements = self.requirements([target.libc])
+        try:
+            return solve(target, requirements, bounds)
+        except NoWheels as error:
+            if not bounds:
+                self.failures += self.diagnose(target, str(error))
+            return None
+
+    def diagnose(self, target: Target, said: str) -> list[str]:
+        """Name cell, package and platform: which extra it is that has no wheel, or else what uv said."""
+        variants = [variant for variant in self.variants if variant.os.libc == target.libc]
+        base = sorted({one for variant in variants for image in variant.image.lineage for one in image.packages})
+        tags = ", ".join(dict.fromkeys(variant.tag for variant in variants))
+        try:
+            solve(target, base)
+        except NoWheels as error:
+            return [f"{tags} {target.platform}: {' '.join(str(error).split())}"]
+        lines = []
+        for extra in {extra.name: extra for variant in variants for extra in variant.extras}.values():
+            try:
+                solve(target, [*base, extra.requirement])
+            except NoWheels as error:
+                cells = ", ".join(dict.fromkeys(variant.tag for variant in variants if extra in variant.extras))
+                missing = re.search(r"Wheels are required for `([^`]+)`", str(error))
+                lines.append(
+                    f"{cells} {target.platform}: no wheel of {missing[1] if missing else extra.package} "
+                    f"for the extra {extra.name}; "
+                    f"exclude it in {self.matrix.file}, with `until: wheel` and the reason"
+                )
+        return lines or [f"{tags} {target.platform}: {' '.join(said.split())}"]
+
+    def contents(self, libcs: Sequence[str], pins: Pins) -> str:
+        """Return a lock's text: what it was made from, then each package, its hashes and what needs it."""
+        requirements = self.requirements(libcs)
+        roots: dict[str, set[str]] = {name: set() for name in pins}
+        exact = [f"{name}=={pin.version}" for name, pin in pins.items()]
+        asked = [(libc, one) for libc in libcs for one in self.requirements([libc])]
+        closures = self.pool.map(lambda each: solve(self.targets([each[0]])[0], [each[1]], exact, offline=True), asked)
+        for (_, requirement), closure in zip(asked, closures, strict=True):
+            for name in closure:
+                roots[name].add(root(requirement))
+        lines = ["# Generated by `make lock` from matrix.yaml; do not edit.", f"# python: {self.python.version}"]
+        lines += [f"# requirement: {requirement}" for requirement in requirements]
+        for name, pin in sorted(pins.items()):
+            hashes = sorted(pin.hashes)
+            lines += [f"{name}=={pin.version} \\", *(f"    --hash={one} \\" for one in hashes[:-1])]
+            lines += [f"    --hash={hashes[-1]}", f"    # for {', '.join(sorted(roots[name]))}"]
+        return "\n".join(lines) + "\n"
+
+
+def needless(matrix: Matrix, variants: Iterable[Variant]) -> list[str]:
+    """Return a line for each exclusion that was to last until there is a wheel, and there is one for all it covers."""
+    chosen = {variant.name for variant in variants}
+    lines = []
+    for exclusion in matrix.exclusions:
+        covered = [
+            (variant, dropped.extra)
+            for variant in matrix.variants
+            for dropped in variant.dropped
+            if dropped.exclusion is exclusion
+        ]
+        if not exclusion.until_wheel or not {variant.name for variant, _ in covered} & chosen:
+            continue
+        asked = {
+            (Target(variant.python.version, variant.os.libc, platform), (*variant.requirements, extra.requirement))
+            for variant, extra in covered
+            for platform in matrix.platforms
+        }
+        if all(_solvable(target, requirements) for target, requirements in sorted(asked, key=str)):
+            extras = ", ".join(sorted(exclusion.extras))
+            cells = ", ".join(dict.fromkeys(variant.tag for variant, _ in covered))
+            lines.append(
+                f"{matrix.file}:{exclusion.line}: no longer needed: {extras} has wheels for {cells} on all platforms; "
+                "remove this exclusion and run: make lock"
+            )
+    return lines
+
+
+def _solvable(target: Target, requirements: Iterable[str]) -> bool:
+    try:
+        solve(target, requirements)
+    except NoWheels:
+        return False
+    return True
+
+
+def tooling(repository: Path) -> str:
+    """Return requirements.txt: the maintainers' own tools, for every Python and machine they may have."""
+    command = [find_uv_bin(), "pip", "compile", "pyproject.toml", "--no-config", "--no-progress", "--universal"]
+    command += ["--generate-hashes", "--group", "test", "--python-version", "3.10"]
+    command += ["--custom-compile-command", "make lock"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=repository)
+    if done.returncode:
+        raise UserError(f"requirements.txt: {' '.join(done.stderr.split())}")
+    return done.stdout
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the verb; return the exit status."""
+    parser = cli.parser("Resolve the wheels of every Python and write locks/, with the tooling's requirements.txt.")
+    parser.add_argument("--dry-run", action="store_true", help="say which locks would change and write nothing")
+    arguments = parser.parse_args(argv)
+    matrix = load(arguments.root)
+    variants = cli.select(matrix, arguments)
+    files: dict[Path, str] = {}
+    failures: list[str] = []
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for python in dict.fromkeys(variant.python for variant in variants):
+            resolver = Resolver(matrix, python, pool)
+            locks = resolver.locks()
+            print(f"python {python.version}: {', '.join(locks) if locks else 'FAILED'}", flush=True)
+            failures += resolver.failures
+            files.update({matrix.locks.folder / name: text for name, text in locks.items()})
+    for line in needless(matrix, variants):
+        print(line)
+    if failures:
+        raise UserError("\n".join(failures) + "\nnothing was written")
+    if not cli.filtered(arguments):
+        files[arguments.root / "requirements.txt"] = tooling(arguments.root)
+    _write(arguments.root, files, arguments.dry_run)
+    return 0
+
+
+def _write(repository: Path, files: dict[Path, str], dry_run: bool) -> None:
+    """Write what differs, each file whole, and remove locks of the other kind (one for all, one for each libc)."""
+    stale = {
+        other
+        for path in files
+        if path.name.startswith("python")
+        for other in path.parent.glob(path.name.split("-")[0].removesuffix(".txt") + "[-.]*")
+        if other not in files and not other.name.endswith(".new")
+    }
+    for path in sorted(stale):
+        print(f"{path.relative_to(repository)}: {'would be ' * dry_run}removed")
+        if not dry_run:
+            path.unlink()
+    for path, text in files.items():
+        if path.exists() and path.read_text(encoding="utf-8") == text:
+            continue
+        print(f"{path.relative_to(repository)}: {'would be ' * dry_run}written")
+        if not dry_run:
+            path.parent.mkdir(exist_ok=True)
+            new = path.with_name(path.name + ".new")
+            new.write_text(text, encoding="utf-8", newline="\n")
+            new.replace(path)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,124 @@
+"""`make outdated`: what a maintainer would want to renew: bases, locked packages, Pythons whose support ends soon.
+
+Nothing is changed; `make lock` and an edit of matrix.yaml do that. What cannot be asked here is said to be unknown.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+
+from imagematrix import cli
+from imagematrix.errors import InputError
+from imagematrix.find.base_lock import newest
+from imagematrix.find.lock import Resolver
+from imagematrix.machine import engine
+from imagematrix.machine.host import say
+from imagematrix.matrix.loading import load
+from imagematrix.matrix.model import Matrix, Python, Variant
+from imagematrix.registry import Registry, RegistryError
+
+SOON = datetime.timedelta(days=90)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to renew: what kind (`base`, `package`, `python`), which, what it is now and what there is."""
+
+    kind: str
+    name: str
+    now: str
+    new: str
+
+
+def bases(variants: Iterable[Variant], found: Mapping[str, str | None]) -> list[Finding]:
+    """Return the bases that have another digest in the registry than in the lock."""
+    locked = {variant.base: variant.matrix.locks.base_digest(variant.base) for variant in variants}
+    return [
+        Finding("base", name, locked[name] or "not pinned", digest)
+        for name, digest in sorted(found.items())
+        if digest and digest != locked[name]
+    ]
+
+
+def packages(name: str, locked: Mapping[str, str], resolved: Mapping[str, str]) -> list[Finding]:
+    """Return the packages of the lock `name` of which another version would be locked today."""
+    return [
+        Finding("package", f"{name} {package}", locked.get(package, "none"), resolved.get(package, "none"))
+        for package in sorted({*locked, *resolved})
+        if locked.get(package) != resolved.get(package)
+    ]
+
+
+def pythons(some: Iterable[Python], today: datetime.date) -> list[Finding]:
+    """Return the Pythons that the matrix calls stable and whose support has ended, or ends within 90 days."""
+    ending = [one for one in some if one.status == "stable" and one.end_of_life - today <= SOON]
+    return [
+        Finding("python", one.version, "stable", f"eol since {one.end_of_life}")
+        if one.end_of_life <= today
+        else Finding("python", one.version, "stable", f"eol in {(one.end_of_life - today).days} days")
+        for one in ending
+    ]
+
+
+def resolve(matrix: Matrix, variants: Iterable[Variant]) -> list[Finding]:
+    """Resolve every Python of the variants anew and compare with its lock. What has no answer is said and left out."""
+    found: list[Finding] = []
+    with ThreadPoolExecutor() as pool:
+        for python in dict.fromkeys(variant.python for variant in variants):
+            say(f"python {python.version}: resolving …")
+            resolver = Resolver(matrix, python, pool)
+            groups = (
+                [resolver.libcs] if _shared(matrix, python, resolver.libcs) else [[libc] for libc in resolver.libcs]
+            )
+            for libcs in groups:
+                pins = resolver.agreed(libcs)
+                if pins is None:
+                    say(f"python {python.version}: not known: {'; '.join(resolver.failures) or 'no common versions'}")
+                    continue
+                lock = matrix.locks.lock(python.version, libcs[0])
+                now = {package.name: package.version for package in lock.packages}
+                found += packages(lock.file, now, {name: pin.version for name, pin in pins.items()})
+    return found
+
+
+def _shared(matrix: Matrix, python: Python, libcs: Iterable[str]) -> bool:
+    """Say whether the C libraries of a Python have one lock together."""
+    return len({matrix.locks.path(python.version, libc) for libc in libcs}) == 1
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the verb; return the exit status."""
+    parser = cli.parser("Say what has a newer base or package, and which Python's support ends within 90 days.")
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    parser.add_argument("--date", default="", help="the day to count from, such as 20261122 (default: today)")
+    arguments = parser.parse_args(argv)
+    matrix = load(arguments.root)
+    variants = cli.select(matrix, arguments)
+    findings = pythons(dict.fromkeys(variant.python for variant in variants), _day(arguments.date))
+    try:
+        found = newest(Registry(engine.ensure(say).buildx), sorted({variant.base for variant in variants}))
+        findings += bases(variants, found)
+    except RegistryError as error:
+        say(f"bases: not known, no registry answers ({error})")
+    findings += resolve(matrix, variants)
+    if arguments.json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=2))
+    elif findings:
+        cli.table(("what", "which", "now", "new"), ((one.kind, one.name, one.now, one.new) for one in findings))
+    say(f"{len(findings)} outdated")
+    return 0
+
+
+def _day(text: str) -> datetime.date:
+    try:
+        return datetime.datetime.strptime(text, "%Y%m%d").date() if text else datetime.date.today()
+    except ValueError:
+        raise InputError(f"--date {text}: a day such as 20261122 is allowed") from None
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,300 @@
+"""Makes the model from matrix.yaml, and refuses what contradicts itself: names nobody defined, exclusions that match
+nothing, two variants with one tag, aliases without a target.
+
+`schema` has checked each value by itself before; here are the checks that need two places of the file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from imagematrix.errors import allowed_instead
+from imagematrix.matrix.locks import Locks
+from imagematrix.matrix.model import OS, Dropped, Exclusion, Extra, Image, Matrix, Python, Variant, cells, tag_of
+from imagematrix.matrix.schema import ExclusionEntry, MatrixFile, parse
+from imagematrix.matrix.source import Source, Where, read
+
+
+def load(root: Path) -> Matrix:
+    """Return the matrix of the repository at `root`.
+
+    Its order is its own, not the file's: versions ascend, names are sorted. Raises InputError that lists every problem
+    of matrix.yaml with its line.
+    """
+    source = read(root / "matrix.yaml")
+    return _Loader(source, parse(source), Locks(root / "locks")).matrix()
+
+
+class _Loader:
+    """Turns the file's entries into the model and notes on the way what does not fit together."""
+
+    def __init__(self, source: Source, file: MatrixFile, locks: Locks) -> None:
+        self.source, self.file, self.locks = source, file, locks
+
+    def matrix(self) -> Matrix:
+        self.names()
+        self.check_extras()
+        self.source.check()
+        file = self.file
+        extras = tuple(
+            Extra(name=name, line=self.source.line(("extras", name)), **dict(entry))
+            for name, entry in sorted(file.extras.items())
+        )
+        self.images = self.make_images({extra.name: extra for extra in extras})
+        self.source.check()
+        self.pythons = tuple(
+            Python(version=version, **dict(file.pythons[version])) for version in sorted(file.pythons, key=Version)
+        )
+        oses = [OS(name=name, **dict(entry)) for name, entry in file.os.items()]
+        self.oses = tuple(sorted(oses, key=lambda os: (os.libc, os.suffix)))
+        self.exclusions = tuple(self.exclusion(*numbered) for numbered in enumerate(file.exclusions))
+        self.source.check()
+        self.useless_exclusions()
+        self.missing_bases()
+        matrix = Matrix(
+            file.registry,
+            file.namespace,
+            tuple(sorted(file.platforms)),
+            file.server,
+            self.oses,
+            self.pythons,
+            extras,
+            self.images,
+            self.exclusions,
+            self.locks,
+            self.source.name,
+        )
+        targets = self.alias_targets()
+        variants = tuple(
+            self.variant(matrix, targets, image, python, os)
+            for image, python, os in cells(self.images, self.pythons, self.oses)
+            if not any(one.removes(image, python, os) for one in self.exclusions)
+        )
+        if not variants:
+            self.source.problem(("exclusions",), "nothing is left of the matrix")
+        self.same_tags()
+        self.source.check()
+        object.__setattr__(matrix, "variants", variants)  # the variants point at it: they come second
+        return matrix
+
+    def known(self, where: Where, names: list[str] | None, kind: str, allowed: list[str]) -> None:
+        """Every one of `names` is allowed, and is there once."""
+        for position, name in enumerate(names or ()):
+            place = (*where, position) if (*where, position) in self.source.lines else where
+            if name not in allowed:
+                text = f"{name!r} is no {kind} of this matrix; {allowed_instead(name, allowed)}"
+                self.source.problem(place, text)
+            elif name in (names or ())[:position]:
+                self.source.problem(place, f"{name} is listed twice")
+
+    def names(self) -> None:
+        """Every name that refers to another part of the file must be there."""
+        file = self.file
+        self.known(("platforms",), list(file.platforms), "platform", list(file.platforms))
+        for version, python in file.pythons.items():
+            self.known(("pythons", version, "bases"), list(python.bases), "os", list(file.os))
+        for name, image in file.images.items():
+            self.known(("images", name, "extras"), image.extras, "extra", list(file.extras))
+            self.known(("images", name, "parent"), [image.parent] if image.parent else [], "image", list(file.images))
+        for position, exclusion in enumerate(file.exclusions):
+            where = ("exclusions", position)
+            self.known((*where, "python"), exclusion.python, "Python", list(file.pythons))
+            self.known((*where, "os"), exclusion.os, "os", list(file.os))
+            self.known((*where, "image"), exclusion.image, "image", list(file.images))
+            self.known((*where, "extra"), exclusion.extra, "extra", list(file.extras))
+        for name, alias in file.aliases.items():
+            self.known(("aliases", name, "os"), [alias.os], "os", list(file.os))
+            wanted = [alias.python] if alias.python else []
+            self.known(("aliases", name, "python"), wanted, "Python", list(file.pythons))
+
+    def check_extras(self) -> None:
+        """Every extra belongs to an image, and no two say that they are the same."""
+        used = {extra for image in self.file.images.values() for extra in image.extras}
+        seen: dict[tuple[str, str | None], str] = {("worker_class", "asyncio"): "the server itself"}
+        for name, entry in self.file.extras.items():
+            if name not in used:
+                self.source.problem(("extras", name), f"no image has the extra {name}; add it to one or remove it here")
+            for key, value in (("package", entry.package), ("worker_class", entry.worker_class)):
+                if value and (other := seen.setdefault((key, value), name)) != name:
+                    self.source.problem(("extras", name, key), f"{value} is the {key} of {other} already")
+
+    def make_images(self, extras: dict[str, Extra]) -> tuple[Image, ...]:
+        """Return the images, a parent always before its children."""
+        made: dict[str, Image] = {}
+
+        def make(name: str, children: tuple[str, ...]) -> Image | None:
+            if name in children:
+                chain = " -> ".join((*children[children.index(name) :], name))
+                self.source.problem(("images", name, "parent"), f"an image cannot be its own ancestor: {chain}")
+                return None
+            if name not in made:
+                entry = self.file.images[name]
+                parent = make(entry.parent, (*children, name)) if entry.parent else None
+                if entry.parent and parent is None:
+                    return None
+                own = tuple(extras[extra] for extra in sorted(set(entry.extras)))
+                made[name] = Image(name, entry.title, entry.description, tuple(entry.packages), own, parent)
+                self.check_image(made[name], entry.extras)
+            return made[name]
+
+        for name in sorted(self.file.images):
+            make(name, ())
+        return tuple(made.values())
+
+    def check_image(self, image: Image, listed: list[str]) -> None:
+        inherited = {extra.name for extra in image.parent.extras} if image.parent else set()
+        for position, extra in enumerate(listed):
+            where = ("images", image.name, "extras", position)
+            if extra in inherited:
+                self.source.problem(where, f"{extra} comes from the parent already; remove it here")
+        for position, package in enumerate(image.packages):
+            if package in image.packages[:position]:
+                self.source.problem(("images", image.name, "packages", position), f"{package} is listed twice")
+        if image.parent is None:
+            self.check_server(image)
+
+    def check_server(self, image: Image) -> None:
+        """It has the server, with a lower bound that keeps a resolver from releases without the extras."""
+        where = ("images", image.name, "packages")
+        requirements = [Requirement(requirement) for requirement in image.packages]
+        servers = [one for one in requirements if canonicalize_name(one.name) == self.file.server]
+        if not servers:
+            text = f"{image.name} does not install the server: add {self.file.server}>=… or give it a parent"
+            self.source.problem(where, text)
+        elif not any(bound.operator in (">=", "==", "~=", ">") for one in servers for bound in one.specifier):
+            text = (
+                f"{self.file.server} needs a lower bound, such as {self.file.server}>=0.17.3: without one a resolver "
+            )
+            self.source.problem(where, text + "that finds no wheel for an extra goes back to a release without it")
+
+    def exclusion(self, position: int, entry: ExclusionEntry) -> Exclusion:
+        where = ("exclusions", position)
+        if entry.until and not entry.extra:
+            self.source.problem((*where, "until"), "only the exclusion of an extra can end with a wheel; add extra")
+        if not (entry.python or entry.os or entry.image or entry.extra):
+            self.source.problem(where, "an exclusion must name a python, an os, an image or an extra")
+        self.inherited_extras(where, entry)
+        return Exclusion(
+            self.source.line(where),
+            frozenset(entry.python) if entry.python else None,
+            frozenset(entry.os) if entry.os else None,
+            frozenset(entry.image) if entry.image else None,
+            frozenset(entry.extra or ()),
+            entry.until == "wheel",
+            entry.reason,
+        )
+
+    def inherited_extras(self, where: Where, entry: ExclusionEntry) -> None:
+        """A child has its parent's layers, so only the image that brings an extra can be without it."""
+        by_name = {image.name: image for image in self.images}
+        for name in entry.image or ():
+            for extra in entry.extra or ():
+                for ancestor in by_name[name].lineage[:-1]:
+                    if any(one.name == extra for one in ancestor.own_extras) and ancestor.name not in (
+                        entry.image or ()
+                    ):
+                        self.source.problem(
+                            (*where, "image"), f"{name} has {extra} from {ancestor.name}; exclude it there"
+                        )
+
+    def useless_exclusions(self) -> None:
+        """An exclusion must leave out something that those before it have not."""
+        left = {
+            (image.name, python.version, os.name, extra): (image, python, os)
+            for image, python, os in cells(self.images, self.pythons, self.oses)
+            for extra in (None, *(one.name for one in image.extras))
+        }
+        for position, exclusion in enumerate(self.exclusions):
+            matched = {
+                key
+                for key, cell in left.items()
+                if exclusion.covers(*cell) and (not exclusion.extras or key[3] in exclusion.extras)
+            }
+            if not matched:
+                text = "this exclusion matches nothing"
+                if any(exclusion.covers(*cell) for cell in cells(self.images, self.pythons, self.oses)):
+                    text += " that is in the matrix and not excluded above it"
+                self.source.problem(("exclusions", position), f"{text}; correct or remove it")
+            for extra in sorted(exclusion.extras - {key[3] for key in matched if key[3]}) if matched else ():
+                self.source.problem(("exclusions", position, "extra"), f"{extra} is in none of the cells named here")
+            for key in matched:
+                del left[key]
+
+    def missing_bases(self) -> None:
+        for python in self.pythons:
+            for os in self.oses:
+                used = any(not any(one.removes(image, python, os) for one in self.exclusions) for image in self.images)
+                if used and os.name not in python.bases:
+                    self.source.problem(
+                        ("pythons", python.version, "bases"),
+                        f"Python {python.version} has no base for {os.name}: name the official image, "
+                        "or exclude the cell with its reason",
+                    )
+
+    def alias_targets(self) -> dict[str, tuple[Python, OS]]:
+        """Return the cell that each alias points at in every image."""
+        stable = [python for python in self.pythons if python.status == "stable"]
+        targets = {}
+        for name, alias in self.file.aliases.items():
+            python = next((one for one in self.pythons if one.version == alias.python), None)
+            if python is None and not stable:
+                self.source.problem(("aliases", name), f"the alias {name} has no target: no Python is stable")
+                continue
+            python = python or stable[-1]
+            if python.status == "eol":
+                self.source.problem(("aliases", name, "python"), f"Python {python.version} is eol and takes no alias")
+            os = next(one for one in self.oses if one.name == alias.os)
+            self.check_alias(name, python, os)
+            targets[name] = (python, os)
+        return targets
+
+    def check_alias(self, name: str, python: Python, os: OS) -> None:
+        for image in self.images:
+            line = next((one.line for one in self.exclusions if one.removes(image, python, os)), None)
+            if line:
+                self.source.problem(
+                    ("aliases", name),
+                    f"the alias {name} has no target: {image.name}:{tag_of(python, os)} is excluded on line {line}",
+                )
+        for python_, os_ in ((one, other) for one in self.pythons for other in self.oses):
+            tag = tag_of(python_, os_)
+            if name == tag:
+                self.source.problem(("aliases", name), f"two variants with one tag: {name} is the tag of a variant")
+            elif name.startswith(f"{tag}-2") or name.endswith(f"-{tag}"):
+                self.source.problem(("aliases", name), f"{name} looks like a dated or version tag of {tag}")
+
+    def same_tags(self) -> None:
+        """Two cells of one image must differ in their tags."""
+        seen: dict[str, tuple[Python, OS]] = {}
+        for python in self.pythons:
+            for os in self.oses:
+                tag = tag_of(python, os)
+                if tag in seen and seen[tag][0] == python:
+                    self.source.problem(
+                        ("os", os.name, "suffix"),
+                        f"two variants with one tag: {seen[tag][1].name} and {os.name} have the same suffix",
+                    )
+                seen.setdefault(tag, (python, os))
+
+    def variant(
+        self, matrix: Matrix, targets: dict[str, tuple[Python, OS]], image: Image, python: Python, os: OS
+    ) -> Variant:
+        dropped = {
+            extra.name: Dropped(extra, one)
+            for one in reversed(self.exclusions)
+            for extra in image.extras
+            if extra.name in one.extras and one.covers(image, python, os)
+        }
+        return Variant(
+            image,
+            python,
+            os,
+            tuple(extra for extra in image.extras if extra.name not in dropped),
+            tuple(dropped[name] for name in sorted(dropped)),
+            tuple(sorted(name for name, cell in targets.items() if cell == (python, os))),
+            matrix,
+        )

@@ -1,0 +1,266 @@
+"""The matrix as typed objects: the one place that knows which images, variants, extras and tags there are.
+
+Rendering, building, publishing, tables and tests ask these objects; a list of versions stands nowhere else. How they
+come out of matrix.yaml is imagematrix.matrix.loading's affair; nothing here writes or needs a network.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+from imagematrix.errors import InputError
+from imagematrix.matrix.locks import Locked, Locks
+
+LABELS = "io.hypercorn-images"
+"""What the labels begin with that are ours and not OCI's."""
+
+
+@dataclass(frozen=True)
+class Python:
+    """A Python version, its support status and the official image for each OS."""
+
+    version: str
+    status: Literal["stable", "eol"]
+    end_of_life: datetime.date
+    bases: dict[str, str] = field(hash=False)
+
+
+@dataclass(frozen=True)
+class OS:
+    """A base operating system: what it adds to a tag and which wheels it takes."""
+
+    name: str
+    suffix: str
+    libc: Literal["glibc", "musl"]
+    description: str
+
+
+@dataclass(frozen=True)
+class Extra:
+    """Something optional: the requirement that installs it and the distribution that shows it is there."""
+
+    name: str
+    line: int
+    requirement: str
+    package: str
+    worker_class: str | None
+    description: str
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image, which is its parent and what its own packages and extras add."""
+
+    name: str
+    title: str
+    description: str
+    packages: tuple[str, ...]
+    own_extras: tuple[Extra, ...]
+    parent: Image | None
+
+    @cached_property
+    def lineage(self) -> tuple[Image, ...]:
+        """The images it consists of, the first ancestor first and itself last."""
+        return (*(self.parent.lineage if self.parent else ()), self)
+
+    @cached_property
+    def extras(self) -> tuple[Extra, ...]:
+        """Its parent's extras and its own, before any exclusion."""
+        return tuple(extra for image in self.lineage for extra in image.own_extras)
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """What the matrix leaves out, and why; None means any. Without extras it leaves out the cells."""
+
+    line: int
+    pythons: frozenset[str] | None
+    oses: frozenset[str] | None
+    images: frozenset[str] | None
+    extras: frozenset[str]
+    until_wheel: bool
+    reason: str
+
+    def covers(self, image: Image, python: Python, os: OS) -> bool:
+        """Say whether the cell is among those it names; an image is named by any of its ancestors."""
+        return (
+            (self.pythons is None or python.version in self.pythons)
+            and (self.oses is None or os.name in self.oses)
+            and (self.images is None or any(ancestor.name in self.images for ancestor in image.lineage))
+        )
+
+    def removes(self, image: Image, python: Python, os: OS) -> bool:
+        """Say whether the cell itself is left out, and not only extras of it."""
+        return not self.extras and self.covers(image, python, os)
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """An extra that a variant does not have, and the exclusion that says why."""
+
+    extra: Extra
+    exclusion: Exclusion
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One cell of the matrix: an image for a Python on an OS."""
+
+    image: Image
+    python: Python
+    os: OS
+    extras: tuple[Extra, ...]
+    dropped: tuple[Dropped, ...]
+    aliases: tuple[str, ...]
+    matrix: Matrix = field(repr=False, compare=False)
+
+    @property
+    def tag(self) -> str:
+        """The moving tag, such as python3.13-slim."""
+        return tag_of(self.python, self.os)
+
+    @property
+    def version_tag(self) -> str:
+        """The tag that names the server's version, such as 0.18.0-python3.13-slim."""
+        return f"{self.server_version}-{self.tag}"
+
+    def dated_tag(self, day: datetime.date) -> str:
+        """Return the tag of one day's publication, such as python3.13-slim-20261122, never moved once pushed."""
+        return f"{self.tag}-{day:%Y%m%d}"
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Every tag but the dated one, the moving one first."""
+        return (self.tag, self.version_tag, *self.aliases)
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """Its tags with registry (unless Docker's own), namespace and image before them."""
+        repository = self.matrix.repository(self.image)
+        return tuple(f"{repository}:{tag}" for tag in self.tags)
+
+    @property
+    def name(self) -> str:
+        """What people call it: hypercorn:python3.13-slim."""
+        return f"{self.image.name}:{self.tag}"
+
+    @property
+    def target(self) -> str:
+        """Its name in the bake file, where a dot is not allowed."""
+        return f"{self.image.name}-{self.tag}".replace(".", "-")
+
+    @property
+    def directory(self) -> str:
+        """Its folder below build/, with / on every machine."""
+        return f"{self.image.name}/{self.tag}"
+
+    @property
+    def base(self) -> str:
+        """The official image that it is built on, such as python:3.13-slim-trixie."""
+        return self.python.bases[self.os.name]
+
+    @property
+    def pinned_base(self) -> str:
+        """The base with the digest that locks/bases.json gives it: name@sha256:…; the name alone if it gives none."""
+        return f"{self.base}@{self.base_digest}" if self.base_digest else self.base
+
+    @property
+    def base_digest(self) -> str | None:
+        """The digest that locks/bases.json pins its base to, None if it does not."""
+        return self.matrix.locks.base_digest(self.base)
+
+    @property
+    def worker_classes(self) -> tuple[str, ...]:
+        """The values of WORKER_CLASS that work in it."""
+        return ("asyncio", *(extra.worker_class for extra in self.extras if extra.worker_class))
+
+    @cached_property
+    def packages(self) -> tuple[Locked, ...]:
+        """What is installed in it, by name. Raises InputError when the lock is missing or is not this matrix's."""
+        packages = self.matrix.locks.closure(self.python.version, self.os.libc, self.requirements)
+        names = {package.name for package in packages}
+        for extra in self.image.extras:
+            if (extra.package in names) != (extra in self.extras):
+                raise InputError(
+                    f"{self.matrix.file}:{extra.line}: the package {extra.package} must be installed where the extra "
+                    f"{extra.name} is and nowhere else, but {self.name} has only one of them"
+                )
+        return packages
+
+    def installs(self, image: Image) -> tuple[Locked, ...]:
+        """Return the packages that `image` of its lineage adds to those before it."""
+        mine = self.at(image)
+        before = {package.name for package in self.at(image.parent).packages} if image.parent else set()
+        return tuple(package for package in mine.packages if package.name not in before)
+
+    def at(self, image: Image) -> Variant:
+        """Return the variant of `image`, which is in its lineage, for the same Python and OS."""
+        return self.matrix.variant(image.name, self.python.version, self.os.name)
+
+    @property
+    def requirements(self) -> tuple[str, ...]:
+        """What its packages are resolved from: those of its lineage and of its extras."""
+        packages = (requirement for image in self.image.lineage for requirement in image.packages)
+        return (*packages, *(extra.requirement for extra in self.extras))
+
+    @property
+    def server_version(self) -> str:
+        """The version of the server in it, such as 0.18.0."""
+        found = {package.name: package.version for package in self.packages}
+        if self.matrix.server not in found:
+            file = self.matrix.locks.lock(self.python.version, self.os.libc).file
+            raise InputError(f"{file}:1: has no {self.matrix.server}, which {self.name} serves with; run: make lock")
+        return found[self.matrix.server]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """All variants, and what they are made of."""
+
+    registry: str
+    namespace: str
+    platforms: tuple[str, ...]
+    server: str
+    oses: tuple[OS, ...]
+    pythons: tuple[Python, ...]
+    extras: tuple[Extra, ...]
+    images: tuple[Image, ...]
+    exclusions: tuple[Exclusion, ...]
+    locks: Locks
+    file: str
+    variants: tuple[Variant, ...] = ()
+
+    @cached_property
+    def _by_cell(self) -> dict[tuple[str, str, str], Variant]:
+        return {(one.image.name, one.python.version, one.os.name): one for one in self.variants}
+
+    def variant(self, image: str, python: str, os: str) -> Variant:
+        """Return one cell; KeyError if it is excluded."""
+        return self._by_cell[image, python, os]
+
+    def repository(self, image: Image) -> str:
+        """Return where the image is published, as Docker's clients write it: without docker.io."""
+        host = "" if self.registry == "docker.io" else f"{self.registry}/"
+        return f"{host}{self.namespace}/{image.name}"
+
+    def excluded(self) -> Iterator[tuple[Image, Python, OS, Exclusion]]:
+        """Yield the cells that are left out, each with the first exclusion that does so."""
+        for image, python, os in cells(self.images, self.pythons, self.oses):
+            if (image.name, python.version, os.name) not in self._by_cell:
+                yield image, python, os, next(one for one in self.exclusions if one.removes(image, python, os))
+
+
+def tag_of(python: Python, os: OS) -> str:
+    """Return the moving tag of a cell."""
+    return f"python{python.version}{os.suffix}"
+
+
+def cells(
+    images: tuple[Image, ...], pythons: tuple[Python, ...], oses: tuple[OS, ...]
+) -> Iterator[tuple[Image, Python, OS]]:
+    """Yield every cell there can be, excluded or not, in the order in which everything lists them."""
+    return ((image, python, os) for image in images for python in pythons for os in oses)

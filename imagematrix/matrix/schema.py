@@ -1,0 +1,270 @@
+"""What may stand in matrix.yaml: types, allowed keys and meanings. The JSON schema for editors is made from it.
+
+Only what can be said of one value is checked here; what depends on another part of the file is checked by `model`.
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import Annotated, Any, Literal
+
+from packaging.requirements import InvalidRequirement, Requirement
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+)
+from pydantic_core import ErrorDetails
+
+from imagematrix.errors import allowed_instead
+from imagematrix.matrix.source import Source, as_read, shortened
+
+NAME = r"^[a-z0-9]+([._-][a-z0-9]+)*$"
+"""A repository's path component: https://github.com/distribution/distribution/blob/main/docs/content/spec/api.md."""
+TAG = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"
+NAMESPACE = r"^[a-z0-9]+([._-][a-z0-9]+)*(/[a-z0-9]+([._-][a-z0-9]+)*)*$"
+REGISTRY = r"^[a-z0-9]+([.-][a-z0-9]+)*(:[0-9]+)?$"
+DISTRIBUTION = r"^[a-z0-9]+(-[a-z0-9]+)*$"
+"""A distribution's name in normal form, https://packaging.python.org/en/latest/specifications/name-normalization/."""
+TEXT = r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f\u2028\u2029]*[^\s\x00-\x1f\x7f-\x9f])?$"
+"""One line that is not empty, of characters that can be seen: it becomes a label, a row of a table, an error."""
+VERSION = r"^[1-9][0-9]*\.(0|[1-9][0-9]*)$"
+SUFFIX = r"^(-[a-z0-9.]+)*$"
+REFERENCE = r"^[a-z0-9]+([._/:-]+[A-Za-z0-9]+)*:[A-Za-z0-9_][A-Za-z0-9_.-]*$"
+
+
+def _requirement(text: str) -> str:
+    try:
+        parsed = Requirement(text)
+    except InvalidRequirement as error:
+        reason = str(error).split("\n")[0]
+        raise ValueError(f"{shortened(repr(text))} is not a requirement such as hypercorn>=0.17.3: {reason}") from None
+    if parsed.url:
+        raise ValueError("a requirement by URL cannot be locked; write its name and version, such as hypercorn>=0.17.3")
+    return text
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _date(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            return datetime.date.fromisoformat(value)
+        except ValueError:
+            pass
+    return value
+
+
+Name = Annotated[str, Field(pattern=NAME)]
+Namespace = Annotated[str, Field(pattern=NAMESPACE)]
+Registry = Annotated[str, Field(pattern=REGISTRY)]
+Distribution = Annotated[str, Field(pattern=DISTRIBUTION)]
+TagName = Annotated[str, Field(pattern=TAG)]
+Text = Annotated[str, Field(pattern=TEXT)]
+Version = Annotated[str, Field(pattern=VERSION)]
+Suffix = Annotated[str, Field(pattern=SUFFIX)]
+Platform = Literal["linux/amd64", "linux/arm64"]  # those that imagematrix.find.lock finds wheels for
+Reference = Annotated[str, Field(pattern=REFERENCE)]
+Requires = Annotated[str, AfterValidator(_requirement)]
+Date = Annotated[datetime.date, BeforeValidator(_date)]
+Some = Annotated[
+    list[str],
+    Field(min_length=1),
+    BeforeValidator(_listed),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
+]
+"""One name or a list of names."""
+
+
+class _Entry(BaseModel):
+    # defer_build: only the whole is compiled, which halves the time that importing this module takes.
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _something(cls, value: object) -> object:
+        """A key with nothing behind it is a mistake, not the same as no key: `python:` would mean every Python."""
+        if value is None:
+            raise ValueError("nothing stands behind it; write a value or remove the key")
+        return value
+
+
+class OSEntry(_Entry):
+    """A base operating system."""
+
+    suffix: Suffix = Field(description="what it adds to a tag, such as -slim; empty for the full images")
+    libc: Literal["glibc", "musl"] = Field(description="the C library, which decides the wheels")
+    description: Text
+
+
+class PythonEntry(_Entry):
+    """A Python version."""
+
+    status: Literal["stable", "eol"] = Field(description="eol: built, but never the target of an alias")
+    end_of_life: Date = Field(description="the day upstream support ends, YYYY-MM-DD")
+    bases: dict[str, Reference] = Field(description="for each OS the official image to build on")
+
+
+class ExtraEntry(_Entry):
+    """Something optional that an image can have."""
+
+    requirement: Requires = Field(description="what is installed for it, such as hypercorn[h3]")
+    package: Distribution = Field(description="the distribution that is installed if and only if the extra is there")
+    worker_class: Name | None = Field(default=None, description="the WORKER_CLASS that needs it")
+    description: Text
+
+
+class ImageEntry(_Entry):
+    """An image: one repository with a tag for each Python and OS."""
+
+    parent: Name | None = Field(default=None, description="the image whose packages, extras and layers it has")
+    title: Text
+    description: Text
+    packages: Annotated[list[Requires], Field(min_length=1)] = Field(description="what is installed, as requirements")
+    extras: list[Name] = Field(default=[], description="its own extras, beside the parent's")
+
+
+class ExclusionEntry(_Entry):
+    """What is left out: with `extra` that extra, without it the cells themselves."""
+
+    python: Some | None = Field(default=None, description="only these Pythons")
+    os: Some | None = Field(default=None, description="only these base OSes")
+    image: Some | None = Field(default=None, description="only these images and the ones built on them")
+    extra: Some | None = Field(default=None, description="the extras to drop")
+    until: Literal["wheel"] | None = Field(default=None, description="wheel: it ends when there are wheels")
+    reason: Text = Field(description="why; users read it")
+
+
+class AliasEntry(_Entry):
+    """A tag that points at another tag's image."""
+
+    os: Name
+    python: Version | None = Field(default=None, description="the newest stable one if it is not given")
+
+
+class MatrixFile(_Entry):
+    """The matrix: Python × base OS × images × extras, and what is excluded from it."""
+
+    model_config = ConfigDict(title="matrix.yaml")
+
+    registry: Registry = Field(description="where the images are published, such as docker.io")
+    namespace: Namespace = Field(description="the registry's namespace, before the image's name")
+    platforms: Annotated[list[Platform], Field(min_length=1)] = Field(description="what every image is built for")
+    server: Distribution = Field(description="the distribution whose version is in tags and labels")
+    os: Annotated[dict[Name, OSEntry], Field(min_length=1)] = Field(description="the base operating systems")
+    pythons: Annotated[dict[Version, PythonEntry], Field(min_length=1)] = Field(
+        description="the Python versions, in quotes: 3.10 without them is the number 3.1"
+    )
+    extras: dict[Name, ExtraEntry] = Field(description="what images can have beside the server")
+    images: Annotated[dict[Name, ImageEntry], Field(min_length=1)] = Field(description="the images, by repository name")
+    exclusions: list[ExclusionEntry] = Field(default=[], description="what is left out, each with its reason")
+    aliases: dict[TagName, AliasEntry] = Field(default={}, description="more tags, such as latest")
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of matrix.yaml, as strict as `parse`: no null (a key may be left out, but not left
+    empty), and no key that does not match its pattern."""
+    from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue  # only generate.py writes it
+    from pydantic_core.core_schema import DictSchema, NullableSchema
+
+    class Strict(GenerateJsonSchema):
+        def nullable_schema(self, schema: NullableSchema) -> JsonSchemaValue:
+            return self.generate_inner(schema["schema"])
+
+        def dict_schema(self, schema: DictSchema) -> JsonSchemaValue:
+            made = super().dict_schema(schema)
+            return {**made, "additionalProperties": False} if "patternProperties" in made else made
+
+    return MatrixFile.model_json_schema(schema_generator=Strict)
+
+
+def parse(source: Source) -> MatrixFile:
+    """Return the typed contents of matrix.yaml. Raises InputError that lists everything that is wrong."""
+    try:
+        return MatrixFile.model_validate(source.data)
+    except ValidationError as error:
+        for problem in error.errors(include_url=False):
+            where = [part for part in problem["loc"] if part != "[key]"]
+            source.problem(where, _say(source, problem, where))
+        source.check()
+        raise AssertionError("a validation error without a problem") from error
+
+
+def _say(source: Source, problem: ErrorDetails, where: list[str | int]) -> str:
+    """Return one validation problem as a person would say it."""
+    name = ".".join(shortened(str(part)) for part in where) or source.name
+    kind, context, value = problem["type"], problem.get("ctx", {}), problem["input"]
+    shown = _shown(source, where, value)
+    if kind == "extra_forbidden":
+        return f"{name} is unknown; {allowed_instead(str(where[-1]), _keys(where))}"
+    if kind == "missing":
+        return f"{name} is missing"
+    if kind == "value_error":
+        return f"{name}: {context['error']}"
+    if isinstance(value, (bool, int, float, datetime.date)) and (kind == "string_type" or _is_names(where)):
+        return f"{name}: {as_read(source.scalars[tuple(where)], value)}"
+    if kind == "too_short":
+        return f"{name} must not be empty"
+    if kind == "literal_error":
+        return f"{name} must be {context['expected']}, not {shown}"
+    if kind == "string_pattern_mismatch":
+        return f"{name}: {shown} {_PATTERNS.get(context['pattern'], 'does not match ' + context['pattern'])}"
+    if kind == "list_type" and isinstance(value, str):
+        return f"{name} must be a list; write it in brackets: [{shown}]"
+    return f"{name} must be {_KINDS.get(kind, problem['msg'])}, not {shown}"
+
+
+def _is_names(where: list[str | int]) -> bool:
+    """Say whether one name or a list of names may stand there."""
+    return where[0] == "exclusions" and where[-1] in ("python", "os", "image", "extra")
+
+
+_KINDS = {
+    "string_type": "text",
+    "list_type": "a list",
+    "dict_type": "a mapping (key: value)",
+    "model_type": "a mapping (key: value)",
+    "date_type": "a date as YYYY-MM-DD",
+    "date_from_datetime_inexact": "a date as YYYY-MM-DD",
+}
+_PATTERNS = {
+    NAME: "is not a name: allowed are lower-case letters and digits, with . _ or - between them",
+    TAG: "is not a tag: allowed are letters, digits, . _ and -, at most 128",
+    NAMESPACE: "is not a namespace such as hypercorn or team/web: allowed are lower-case letters, digits and . _ - /",
+    REGISTRY: "is not a registry such as docker.io or localhost:5000: a host, without https:// and without a path",
+    DISTRIBUTION: "is not a distribution such as hypercorn: allowed are lower-case letters and digits, with - between",
+    TEXT: "must be one line of text that is not empty, without space around it (over several lines of YAML: after >-)",
+    VERSION: "is not a Python version such as 3.13",
+    SUFFIX: "is not a suffix such as -slim (or empty)",
+    REFERENCE: "is not an image with a tag such as python:3.13-slim-trixie",
+}
+
+
+def _shown(source: Source, where: list[str | int], value: object) -> str:
+    """Return a value as the file has it: what YAML made of it may be no one's words."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, (dict, list)):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    return shortened(repr(value) if isinstance(value, str) else source.scalars[tuple(where)])
+
+
+def _keys(where: list[str | int]) -> list[str]:
+    """Return the keys that are allowed beside the last one of `where`."""
+    entries: dict[str, Any] = {
+        "os": OSEntry,
+        "pythons": PythonEntry,
+        "extras": ExtraEntry,
+        "images": ImageEntry,
+        "exclusions": ExclusionEntry,
+        "aliases": AliasEntry,
+    }
+    model = MatrixFile if len(where) == 1 else entries[str(where[0])]
+    return list(model.model_fields)

@@ -1,0 +1,48 @@
+"""Where an image comes from, as a SLSA provenance statement: which commit, which file of it, which base, built by whom.
+
+BuildKit can write one itself, but into the image's index, and with the time of the build: the same content would get
+another digest with every build. https://slsa.dev/spec/v1.0/provenance
+"""
+
+from __future__ import annotations
+
+import os
+
+from imagematrix.matrix.model import Variant
+
+PREDICATE = "slsaprovenance1"
+"""What cosign calls this kind of attestation."""
+_BUILD_TYPE = "https://mobyproject.org/buildkit@v1"
+
+
+def document(variant: Variant, platform: str, origin: str, revision: str, epoch: int) -> dict[str, object]:
+    """Return the statement about a variant's image for one platform; `origin` is the repository's address, if any."""
+    name, _, digest = variant.pinned_base.partition("@sha256:")
+    source = {"uri": f"git+{origin}" if origin else "git", "digest": {"gitCommit": revision}}
+    base = {"uri": f"pkg:docker/{name.replace(':', '@')}?platform={platform}", "digest": {"sha256": digest}}
+    return {
+        "buildDefinition": {
+            "buildType": _BUILD_TYPE,
+            "externalParameters": {
+                "configSource": {**source, "path": f"build/{variant.directory}/Dockerfile"},
+                "platform": platform,
+                "args": {"SOURCE_DATE_EPOCH": str(epoch), "REVISION": revision},
+            },
+            "resolvedDependencies": [source, base],
+        },
+        "runDetails": {"builder": {"id": _builder()}, **_run()},
+    }
+
+
+def _builder() -> str:
+    """Name who built: the workflow on GitHub, by its own variables, else whoever runs this."""
+    workflow = os.environ.get("GITHUB_WORKFLOW_REF")
+    return f"{os.environ['GITHUB_SERVER_URL']}/{workflow}" if workflow else "urn:hypercorn-images:make-push"
+
+
+def _run() -> dict[str, object]:
+    run = os.environ.get("GITHUB_RUN_ID")
+    if not run:
+        return {}
+    url = f"{os.environ['GITHUB_SERVER_URL']}/{os.environ['GITHUB_REPOSITORY']}/actions/runs/{run}"
+    return {"metadata": {"invocationId": url}}

@@ -1,0 +1,1 @@
+"""From proved images to tags in a registry."""

@@ -1,0 +1,172 @@
+"""`make plan`: what publishing would do with each variant, and why, by what the registry has.
+
+There is no state but the registry's: every published image says in its labels what it was made from. `decide` is pure
+and compares that with the matrix; `survey` asks the registry.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from imagematrix import cli
+from imagematrix.machine import engine
+from imagematrix.machine.host import say
+from imagematrix.matrix.loading import load
+from imagematrix.matrix.model import Matrix, Variant
+from imagematrix.registry import Published, Registry, RegistryError
+from imagematrix.render.render import INPUTS_LABEL, PARENT_LABEL, input_digest, render
+
+BASE_NAME_LABEL = "org.opencontainers.image.base.name"
+"""https://github.com/opencontainers/image-spec/blob/main/annotations.md; ours has the digest too."""
+AT_ONCE = 8
+"""How many questions a registry is asked at once; they mostly wait for the network."""
+
+Action = Literal["build", "tag", "keep", "unknown"]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is to be done with a variant: build and push it, only move tags, nothing, or it cannot be told."""
+
+    variant: Variant
+    action: Action
+    reason: str
+    published: Published | None = None
+    stale_tags: tuple[str, ...] = ()  # those that do not name what the moving tag names
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the registry has of a variant: under its moving tag, and the digests of its other tags."""
+
+    published: Published | None
+    tags: Mapping[str, str | None]
+
+
+def decide(variant: Variant, inputs: Mapping[Variant, str], found: Found) -> Decision:
+    """Compare what a variant is made from with what the published one says that it was made from."""
+    published = found.published
+    if published is None:
+        return Decision(variant, "build", "new")
+    if reason := why_stale(variant, inputs, published):
+        return Decision(variant, "build", reason, published)
+    stale = tuple(tag for tag in variant.tags if found.tags.get(tag, published.digest) != published.digest)
+    if stale:
+        return Decision(variant, "tag", f"unchanged, but not under {', '.join(stale)}", published, stale)
+    return Decision(variant, "keep", "unchanged", published)
+
+
+def why_stale(variant: Variant, inputs: Mapping[Variant, str], published: Published) -> str | None:
+    """Return what differs between a variant and what is published of it; None if nothing does."""
+    labels, parent = published.labels, variant.image.parent
+    missing = [platform for platform in variant.matrix.platforms if platform not in published.platforms]
+    if labels.get(INPUTS_LABEL) == inputs[variant]:
+        return f"inputs changed: no {', '.join(missing)} yet" if missing else None
+    if labels.get(BASE_NAME_LABEL) != variant.pinned_base:
+        return f"base changed: {labels.get(BASE_NAME_LABEL)} -> {variant.pinned_base}"
+    if parent and labels.get(PARENT_LABEL) != inputs[variant.at(parent)]:
+        return f"parent changed: {parent.name}"
+    return "inputs changed"
+
+
+def survey(registry: Registry, variants: Iterable[Variant], inputs: Mapping[Variant, str]) -> list[Decision]:
+    """Ask the registry about every variant and decide; one that it gives no answer for is `unknown`, with the reason.
+
+    The other tags of a variant are asked for only when its moving tag names an image that is up to date.
+    """
+
+    def one(variant: Variant) -> Decision:
+        repository = variant.matrix.repository(variant.image)
+        try:
+            published = registry.inspect(f"{repository}:{variant.tag}")
+            decision = decide(variant, inputs, Found(published, {}))
+            if decision.action == "keep":
+                tags = {tag: registry.digest(f"{repository}:{tag}") for tag in variant.tags[1:]}
+                decision = decide(variant, inputs, Found(published, tags))
+        except RegistryError as error:
+            return Decision(variant, "unknown", str(error))
+        return decision
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(one, variants))
+
+
+def relocated(matrix: Matrix, registry: str | None) -> Matrix:
+    """Return the matrix as it is published in another registry: HOST, or HOST/NAMESPACE."""
+    if not registry:
+        return matrix
+    host, _, namespace = registry.strip("/").partition("/")
+    moved = replace(matrix, registry=host, namespace=namespace or matrix.namespace)
+    variants = tuple(replace(variant, matrix=moved) for variant in matrix.variants)
+    object.__setattr__(moved, "variants", variants)  # as imagematrix.matrix.loading does: they point at each other
+    return moved
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """Return a command line with what `plan` and `push` have in common."""
+    made = cli.parser(description)
+    made.add_argument(
+        "--registry",
+        metavar="HOST[/NAMESPACE]",
+        default=os.environ.get("REGISTRY"),
+        help="publish there and not where matrix.yaml says (default: $REGISTRY)",
+    )
+    made.add_argument("--json", action="store_true", help="print the result as JSON")
+    return made
+
+
+def describe(decision: Decision) -> dict[str, object]:
+    """Return what `--json` says of a decision."""
+    return {
+        "image": decision.variant.image.name,
+        "tag": decision.variant.tag,
+        "action": decision.action,
+        "reason": decision.reason,
+        "digest": decision.published.digest if decision.published else None,
+    }
+
+
+def jobs(decisions: Iterable[Decision], ci_matrix: Mapping[str, list[dict[str, object]]]) -> list[dict[str, object]]:
+    """Return those of CI's jobs that have something to do; what could not be asked about may have."""
+    tags = {one.variant.tag for one in decisions if one.action != "keep"}
+    return [job for job in ci_matrix["include"] if job["tag"] in tags]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the verb; return the exit status: 1 if the registry could not be asked about every variant."""
+    options = parser("Say what publishing would do with each variant, and why. Nothing is changed.")
+    options.add_argument(
+        "--jobs", action="store_true", help="print the jobs of CI that this takes, as one line of JSON"
+    )
+    arguments = options.parse_args(argv)
+    matrix = relocated(load(arguments.root), arguments.registry)
+    files = render(matrix, arguments.root)
+    inputs = {variant: input_digest(variant, files) for variant in matrix.variants}
+    registry = Registry(engine.ensure(say).buildx)
+    decisions = survey(registry, cli.select(matrix, arguments), inputs)
+    if arguments.jobs:
+        print(json.dumps(jobs(decisions, json.loads(files["ci-matrix.json"].data))))
+        return 0
+    report(decisions, as_json=arguments.json)
+    return 1 if any(one.action == "unknown" for one in decisions) else 0
+
+
+def report(decisions: list[Decision], *, as_json: bool) -> None:
+    """Print decisions as a table or as JSON, and on standard error how many there are of each."""
+    if as_json:
+        print(json.dumps([describe(decision) for decision in decisions], indent=2, ensure_ascii=False))
+    else:
+        rows = ((decision.variant.name, decision.action, decision.reason) for decision in decisions)
+        cli.table(("variant", "action", "reason"), rows)
+    counts = {action: sum(one.action == action for one in decisions) for action in ("build", "tag", "keep", "unknown")}
+    say(", ".join(f"{count} {action}" for action, count in counts.items() if count))
+
+
+if __name__ == "__main__":
+    cli.run(main)

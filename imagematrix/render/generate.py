@@ -1,0 +1,121 @@
+"""`generate.py`: matrix.yaml, templates/, runtime/ and locks/ -> build/. Offline, deterministic, all or nothing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from imagematrix import cli
+from imagematrix.errors import InputError
+from imagematrix.matrix.loading import load
+from imagematrix.matrix.model import Matrix, Variant
+from imagematrix.render.render import Files, describe, offers, render
+from imagematrix.render.tree import apply, compare, differences, manifest, on_disk
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the verb; return the exit status."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.json and not arguments.list:
+        parser.error("--json goes with --list")
+    matrix = load(arguments.root)
+    variants = cli.select(matrix, arguments)
+    if arguments.list:
+        return _list(variants, arguments.json)
+    folder = arguments.root / "build"
+    wanted = render(matrix, arguments.root)
+    if arguments.validate:
+        print(f"{matrix.file}: fine, {len(matrix.variants)} variants")
+        return 0
+    if cli.filtered(arguments):
+        wanted = _only(variants, matrix, wanted, folder)
+    if arguments.check:
+        return _check(folder, wanted)
+    return _generate(folder, wanted, matrix, arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = cli.parser("Render build/ from matrix.yaml, templates/, runtime/ and locks/. Needs no network.")
+    verbs = parser.add_mutually_exclusive_group()
+    verbs.add_argument("--check", action="store_true", help="write nothing; list what differs, exit 1 if anything does")
+    verbs.add_argument("--list", action="store_true", help="list the variants")
+    verbs.add_argument("--validate", action="store_true", help="only say whether matrix.yaml and the locks are fine")
+    verbs.add_argument("--dry-run", action="store_true", help="say what would be written and removed")
+    parser.add_argument("--json", action="store_true", help="with --list: one object for each variant")
+    parser.add_argument("--allow-removal", action="store_true", help="let variants, extras and aliases go")
+    return parser
+
+
+def _list(variants: tuple[Variant, ...], as_json: bool) -> int:
+    if as_json:
+        print(json.dumps([describe(variant) for variant in variants], indent=2, ensure_ascii=False))
+        return 0
+    cli.table(
+        ("image", "tag", "aliases", "base", "extras", "dropped"),
+        (
+            (
+                variant.image.name,
+                variant.tag,
+                " ".join(variant.aliases),
+                variant.base,
+                " ".join(extra.name for extra in variant.extras),
+                " ".join(one.extra.name for one in variant.dropped),
+            )
+            for variant in variants
+        ),
+    )
+    return 0
+
+
+def _only(variants: tuple[Variant, ...], matrix: Matrix, wanted: Files, folder: Path) -> Files:
+    """Return `wanted` with the folders of all other variants as they are on disk: a filter leaves them alone."""
+    others = {variant.directory for variant in matrix.variants} - {variant.directory for variant in variants}
+    kept = {}
+    for path, file in wanted.items():
+        there = folder / path
+        if path.rpartition("/")[0] not in others:
+            kept[path] = file
+        elif there.is_file():
+            kept[path] = on_disk(there)
+    return kept
+
+
+def _check(folder: Path, wanted: Files) -> int:
+    changes = compare(folder, wanted)
+    for line in differences(folder, changes, wanted):
+        print(line)
+    found = len(changes.missing) + len(changes.stale) + len(changes.obsolete) + len(changes.foreign)
+    if found:
+        print(f"{found} files of {folder.name}/ are not as they should be; run: make generate", file=sys.stderr)
+    else:
+        print(f"{folder.name}/: fresh, {len(wanted)} files")
+    return 1 if found else 0
+
+
+def _generate(folder: Path, wanted: Files, matrix: Matrix, arguments: argparse.Namespace) -> int:
+    lost = sorted(manifest(folder).offers - offers(matrix))
+    if lost and not arguments.allow_removal:
+        raise InputError(
+            "\n".join(f"{matrix.file}: {one} would go" for one in lost)
+            + "\nsomebody may use these; to let them go, run again with --allow-removal "
+            "(make generate ALLOW_REMOVAL=1); nothing was written"
+        )
+    changes = compare(folder, wanted)
+    if arguments.dry_run:
+        for line in differences(folder, changes, wanted):
+            print(line)
+    elif changes.any:
+        apply(folder, changes, wanted)
+    for path in changes.foreign:
+        print(f"{folder.name}/{path}: is not generated; left as it is", file=sys.stderr)
+    written, removed = len(changes.missing) + len(changes.stale), len(changes.obsolete)
+    verb = "would be " * arguments.dry_run
+    print(f"{folder.name}/: {len(wanted)} files, {written} {verb}written, {removed} {verb}removed")
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,98 @@
+"""Fills in the parts of README.md that follow from elsewhere: the table of images, the reference of variables.
+
+Each stands between `<!-- NAME: generated -->` and `<!-- end of NAME -->`; what is outside is a person's.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from imagematrix import cli
+from imagematrix.errors import InputError
+from imagematrix.matrix.loading import load
+from imagematrix.matrix.model import OS, Matrix, Python
+from imagematrix.render.render import RUNTIME
+
+FILE = "README.md"
+
+
+def images(matrix: Matrix) -> str:
+    """Return the table of tags: a row for each Python, the newest first, a column for each OS."""
+    names = ", ".join(f"`{matrix.repository(image)}`" for image in matrix.images)
+    heads = ["Python", "support", *(os.name for os in matrix.oses)]
+    lines = [f"Every tag exists for {names}.", "", _row(heads), _row(["---"] * len(heads))]
+    notes: dict[str, None] = {}
+    for python in reversed(matrix.pythons):
+        until = f"{'ended' if python.status == 'eol' else 'until'} {python.end_of_life}"
+        lines.append(_row([python.version, until, *(_cell(matrix, python, os, notes) for os in matrix.oses)]))
+    return "\n".join([*lines, "", *(f"{number}. {note}" for number, note in enumerate(notes, 1))])
+
+
+def _cell(matrix: Matrix, python: Python, os: OS, notes: dict[str, None]) -> str:
+    """Return the tags of a cell; what it lacks becomes a numbered note."""
+    variants = [one for one in matrix.variants if one.python == python and one.os == os]
+    remarks = [f"Without `{one.extra.name}`: {one.exclusion.reason}." for each in variants for one in each.dropped]
+    remarks += [
+        f"No `{image.name}`: {exclusion.reason}."
+        for image, python_, os_, exclusion in matrix.excluded()
+        if (python_, os_) == (python, os)
+    ]
+    for remark in remarks:
+        notes.setdefault(remark)
+    numbers = sorted({list(notes).index(remark) + 1 for remark in remarks})
+    tags = dict.fromkeys(tag for variant in variants for tag in (variant.tag, *variant.aliases))
+    return " ".join([", ".join(f"`{tag}`" for tag in tags), *(f"[{number}]" for number in numbers)]).strip() or "–"
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def variables() -> str:
+    """Return the reference of the variables, as the runtime's own table has it."""
+    program = cli.ROOT / "templates/variables.py"
+    package = cli.ROOT / RUNTIME / "opt/hypercorn"
+    done = subprocess.run([sys.executable, str(program), str(package)], capture_output=True, text=True)
+    if done.returncode:
+        raise InputError(f"{program.relative_to(cli.ROOT)}: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+SECTIONS: dict[str, Callable[[Matrix], str]] = {"images": images, "variables": lambda matrix: variables()}
+
+
+def fill(text: str, matrix: Matrix) -> str:
+    """Return README.md's text with the generated parts made anew. Raises InputError if a part has no place."""
+    for name, section in SECTIONS.items():
+        place = re.compile(rf"(?<=<!-- {name}: generated -->\n).*?(?=<!-- end of {name} -->)", re.DOTALL)
+        if len(place.findall(text)) != 1:
+            raise InputError(f"{FILE}: needs the lines `<!-- {name}: generated -->` and `<!-- end of {name} -->` once")
+        before, after = place.split(text)
+        text = f"{before}{section(matrix)}\n{after}"
+    return text
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the verb; return the exit status."""
+    parser = cli.parser("Fill in the generated parts of README.md.")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a part is not as it should be")
+    arguments = parser.parse_args(argv)
+    path: Path = arguments.root / FILE
+    old = path.read_text(encoding="utf-8")
+    new = fill(old, load(arguments.root))
+    if old == new:
+        return 0
+    if arguments.check:
+        print(f"stale: {FILE}; run: make generate")
+        return 1
+    path.write_text(new, encoding="utf-8", newline="\n")
+    print(f"{FILE}: written")
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,626 @@
+"""The table of every variable: parsing, error texts, command line and the reference in the README are made from it.
+
+To add one, add a line to `TABLE`. Rules that concern several variables at once are in `settings`, not here.
+"""
+
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+
+from hypercorn_image.config import kinds
+from hypercorn_image.config.kinds import Kind
+from hypercorn_image.errors import StartError
+
+DOCUMENTED = "hypercorn-docker"  # in the published documentation that these images continue
+FIRST = "1.0"
+
+
+class Option(NamedTuple):
+    """One variable.
+
+    `default` is its text as the documentation shows it ("" when unset), `option` the Hypercorn option it sets (None for
+    one of the image's own), `flags` the spellings on the command line, `since` the version that brought it.
+    """
+
+    variable: str
+    kind: Kind
+    default: str
+    option: Optional[str]
+    meaning: str
+    since: str = FIRST
+    flags: Tuple[str, ...] = ()
+    secret: bool = False
+    keeps_empty: bool = False
+    group: str = ""
+
+
+def _table() -> List[Option]:
+    rows: List[Option] = []
+    for group, options in (
+        ("Application", _APPLICATION),
+        ("Workers", _WORKERS),
+        ("Where it listens", _BINDS),
+        ("TLS", _TLS),
+        ("Logging", _LOGGING),
+        ("Time limits", _TIMES),
+        ("Other limits", _LIMITS),
+        ("Everything else", _OTHER),
+    ):
+        rows.extend(option._replace(group=group) for option in options)
+    return rows
+
+
+_APPLICATION = [
+    Option(
+        "MODULE_NAME",
+        kinds.TEXT,
+        "app.main or main",
+        None,
+        "Module to import; the default is `app.main` if /app/app/main.py exists, else `main` if /app/main.py does.",
+        DOCUMENTED,
+    ),
+    Option("VARIABLE_NAME", kinds.TEXT, "app", None, "The ASGI or WSGI application in that module.", DOCUMENTED),
+    Option(
+        "APP_MODULE",
+        kinds.TEXT,
+        "$MODULE_NAME:$VARIABLE_NAME",
+        "application_path",
+        "Module and variable at once; `asgi:` or `wsgi:` before it says which kind it is.",
+        DOCUMENTED,
+    ),
+    Option(
+        "PRE_START_PATH",
+        kinds.PATH,
+        "/app/prestart.sh",
+        None,
+        "Script that is run before the server, once per container.",
+        DOCUMENTED,
+    ),
+    Option(
+        "HYPERCORN_CONF",
+        kinds.TEXT,
+        "the first found",
+        None,
+        "Configuration: `file:/path.py`, `python:module`, a path ending in .py, or a path of a TOML file. The default "
+        "is the first of /app/app/hypercorn_conf.py, /app/hypercorn_conf.py, /hypercorn_conf.py.",
+        DOCUMENTED,
+        ("-c", "--config"),
+    ),
+    Option(
+        "PRELOAD_APP",
+        kinds.BOOLEAN,
+        "false",
+        None,
+        "Import the application once, before the workers are forked: less memory, but SIGHUP does not reload its code.",
+    ),
+    Option(
+        "ROOT_PATH",
+        kinds.TEXT,
+        "",
+        "root_path",
+        "The ASGI `root_path`, behind a proxy that strips a prefix.",
+        flags=("--root-path",),
+    ),
+]
+
+_WORKERS = [
+    Option(
+        "WORKERS_PER_CORE",
+        kinds.number(above_zero=True),
+        "1",
+        None,
+        "Workers for each core the container may use.",
+        DOCUMENTED,
+    ),
+    Option("MAX_WORKERS", kinds.integer(1), "", None, "Caps the computed number of workers.", DOCUMENTED),
+    Option(
+        "WEB_CONCURRENCY",
+        kinds.integer(0),
+        "cores × WORKERS_PER_CORE",
+        "workers",
+        "Number of workers; 0 serves in the one process: SIGHUP replaces nothing, orphans need `docker run --init`.",
+        DOCUMENTED,
+        ("-w", "--workers"),
+    ),
+    Option(
+        "WORKER_CLASS",
+        kinds.choice("asyncio", "uvloop", "trio"),
+        "asyncio",
+        "worker_class",
+        "The event loop. One that is not in the image is an error that says why.",
+        DOCUMENTED,
+        ("-k", "--worker-class"),
+    ),
+]
+
+_BINDS = [
+    Option("HOST", kinds.TEXT, "0.0.0.0", None, "Address to listen on.", DOCUMENTED),
+    Option("TCP_PORT", kinds.PORT, "80", None, "Port for plain HTTP, used when USE_TCP.", DOCUMENTED),
+    Option("PORT", kinds.PORT, "", None, "Used for TCP_PORT where that is unset; hosting platforms set it."),
+    Option("SSL_PORT", kinds.PORT, "443", None, "Port for HTTPS, used when USE_SSL.", DOCUMENTED),
+    Option("USE_TCP", kinds.BOOLEAN, "true", None, "Listen for plain HTTP.", DOCUMENTED),
+    Option("USE_SSL", kinds.BOOLEAN, "false", None, "Listen for HTTPS; needs CERTFILE and KEYFILE.", DOCUMENTED),
+    Option(
+        "BIND",
+        kinds.BIND,
+        "HOST:SSL_PORT with USE_SSL, else HOST:TCP_PORT",
+        "bind",
+        "Where the server listens: a comma-separated list.",
+        DOCUMENTED,
+        ("-b", "--bind"),
+    ),
+    Option(
+        "INSECURE_BIND",
+        kinds.BIND,
+        "HOST:TCP_PORT when both USE_SSL and USE_TCP",
+        "insecure_bind",
+        "Where it listens for plain HTTP beside HTTPS.",
+        DOCUMENTED,
+        ("--insecure-bind",),
+    ),
+    Option(
+        "QUIC_BIND",
+        kinds.BIND,
+        "",
+        "quic_bind",
+        "Where it listens for HTTP/3, beside BIND; needs USE_SSL.",
+        DOCUMENTED,
+        ("--quic-bind",),
+    ),
+    Option(
+        "BACKLOG",
+        kinds.integer(1),
+        "100",
+        "backlog",
+        "Connections that may wait to be accepted.",
+        DOCUMENTED,
+        ("--backlog",),
+    ),
+    Option(
+        "SOCKET_USER",
+        kinds.integer(0),
+        "",
+        "user",
+        "Numeric owner of unix sockets; with SOCKET_GROUP.",
+        flags=("-u", "--user"),
+    ),
+    Option(
+        "SOCKET_GROUP",
+        kinds.integer(0),
+        "",
+        "group",
+        "Numeric group of unix sockets; with SOCKET_USER.",
+        flags=("-g", "--group"),
+    ),
+    Option(
+        "SOCKET_UMASK",
+        kinds.OCTAL,
+        "",
+        "umask",
+        "Mask of the permissions of unix sockets, octal.",
+        flags=("-m", "--umask"),
+    ),
+]
+
+_TLS = [
+    Option(
+        "CERTFILE",
+        kinds.PATH,
+        "",
+        "certfile",
+        "Certificate chain (PEM), required by USE_SSL.",
+        DOCUMENTED,
+        ("--certfile",),
+    ),
+    Option("KEYFILE", kinds.PATH, "", "keyfile", "Private key (PEM), required by USE_SSL.", DOCUMENTED, ("--keyfile",)),
+    Option(
+        "KEYFILE_PASSWORD",
+        kinds.TEXT,
+        "",
+        "keyfile_password",
+        "Password of the private key.",
+        flags=("--keyfile-password",),
+        secret=True,
+    ),
+    Option(
+        "CA_CERTS",
+        kinds.PATH,
+        "",
+        "ca_certs",
+        "Authorities (PEM) that client certificates are verified against; they are then required.",
+        DOCUMENTED,
+        ("--ca-certs",),
+    ),
+    Option(
+        "VERIFY_MODE",
+        kinds.VERIFY_MODE,
+        "CERT_REQUIRED with CA_CERTS",
+        "verify_mode",
+        "Whether clients need a certificate.",
+        flags=("--verify-mode",),
+    ),
+    Option(
+        "VERIFY_FLAGS",
+        kinds.VERIFY_FLAGS,
+        "",
+        "verify_flags",
+        "How certificates are verified.",
+        flags=("--verify-flags",),
+    ),
+    Option(
+        "CIPHERS",
+        kinds.TEXT,
+        "ECDHE+AESGCM",
+        "ciphers",
+        "Ciphers of TLS 1.2, in OpenSSL's notation.",
+        DOCUMENTED,
+        ("--ciphers",),
+    ),
+    Option(
+        "ALPN_PROTOCOLS",
+        kinds.LIST,
+        "h2,http/1.1",
+        "alpn_protocols",
+        "Protocols offered to TLS clients.",
+        flags=("--alpn-protocols",),
+    ),
+    Option(
+        "ALT_SVC_HEADERS",
+        kinds.LIST,
+        "",
+        "alt_svc_headers",
+        "Values of the alt-svc header; the default names the port of QUIC_BIND inside the container.",
+        flags=("--alt-svc-headers",),
+    ),
+    Option(
+        "SSL_HANDSHAKE_TIMEOUT",
+        kinds.number(True, "seconds"),
+        "60",
+        "ssl_handshake_timeout",
+        "Limit for a TLS handshake.",
+        flags=("--ssl-handshake-timeout",),
+    ),
+]
+
+_LOGGING = [
+    Option(
+        "LOG_LEVEL",
+        kinds.choice("debug", "info", "warning", "error", "critical"),
+        "info",
+        "loglevel",
+        "Least level that is logged.",
+        DOCUMENTED,
+        ("--log-level",),
+    ),
+    Option(
+        "LOG_FORMAT",
+        kinds.choice("text", "json"),
+        "text",
+        None,
+        "`json` writes one JSON object a line, the access log too.",
+        flags=("--log-format",),
+    ),
+    Option(
+        "ACCESS_LOG",
+        kinds.PATH,
+        "-",
+        "accesslog",
+        "Access log: `-` is stdout, empty disables it.",
+        DOCUMENTED,
+        ("--access-logfile", "--access-log"),
+        keeps_empty=True,
+    ),
+    Option(
+        "ERROR_LOG",
+        kinds.PATH,
+        "-",
+        "errorlog",
+        "Server log: `-` is stderr, empty disables it.",
+        DOCUMENTED,
+        ("--error-logfile", "--log-file", "--error-log"),
+        keeps_empty=True,
+    ),
+    Option(
+        "ACCESS_LOG_FORMAT",
+        kinds.TEXT,
+        '%(h)s %(l)s %(l)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"',
+        "access_log_format",
+        "Format of a line of the access log.",
+        flags=("--access-logformat",),
+    ),
+    Option(
+        "ACCESS_LOG_SKIP",
+        kinds.LIST,
+        "",
+        None,
+        "Paths whose requests stay out of the access log, for health checks.",
+        flags=("--access-log-skip",),
+    ),
+    Option(
+        "LOGCONFIG",
+        kinds.PATH,
+        "",
+        "logconfig",
+        "File that configures Python's logging; `json:` or `toml:` before it says its format, else ini.",
+        flags=("--log-config",),
+    ),
+    Option(
+        "LOGCONFIG_DICT",
+        kinds.JSON_OBJECT,
+        "",
+        "logconfig_dict",
+        "The same as a JSON object.",
+        flags=("--logconfig-dict",),
+    ),
+    Option(
+        "LOGGER_CLASS",
+        kinds.TEXT,
+        "",
+        "logger_class",
+        "`module:Class` of a logger, in place of the image's own.",
+        flags=("--logger-class",),
+    ),
+    Option("STATSD_HOST", kinds.TEXT, "", "statsd_host", "HOST:PORT of a statsd server.", flags=("--statsd-host",)),
+    Option(
+        "STATSD_PREFIX", kinds.TEXT, "", "statsd_prefix", "Prefix of all statsd messages.", flags=("--statsd-prefix",)
+    ),
+    Option(
+        "DOGSTATSD_TAGS",
+        kinds.TEXT,
+        "",
+        "dogstatsd_tags",
+        "Tags of all statsd messages, comma-separated.",
+        flags=("--dogstatsd-tags",),
+    ),
+]
+
+_TIMES = [
+    Option(
+        "KEEP_ALIVE",
+        kinds.SECONDS,
+        "5",
+        "keep_alive_timeout",
+        "Seconds an idle connection is kept.",
+        DOCUMENTED,
+        ("--keep-alive",),
+    ),
+    Option(
+        "GRACEFUL_TIMEOUT",
+        kinds.SECONDS,
+        "120",
+        "graceful_timeout",
+        "Seconds that requests in progress get when the server stops.",
+        DOCUMENTED,
+        ("--graceful-timeout",),
+    ),
+    Option(
+        "READ_TIMEOUT",
+        kinds.number(True, "seconds"),
+        "",
+        "read_timeout",
+        "Seconds without data that end a connection.",
+        flags=("--read-timeout",),
+    ),
+    Option(
+        "STARTUP_TIMEOUT",
+        kinds.number(True, "seconds"),
+        "60",
+        "startup_timeout",
+        "Limit for the lifespan's start-up.",
+        flags=("--startup-timeout",),
+    ),
+    Option(
+        "SHUTDOWN_TIMEOUT",
+        kinds.number(True, "seconds"),
+        "60",
+        "shutdown_timeout",
+        "Limit for the lifespan's shutdown.",
+        flags=("--shutdown-timeout",),
+    ),
+    Option(
+        "WEBSOCKET_PING_INTERVAL",
+        kinds.number(True, "seconds"),
+        "",
+        "websocket_ping_interval",
+        "Seconds between pings on a WebSocket.",
+        flags=("--websocket-ping-interval",),
+    ),
+]
+
+_LIMITS = [
+    Option(
+        "MAX_REQUESTS",
+        kinds.integer(1),
+        "",
+        "max_requests",
+        "Requests after which a worker is replaced, without losing one.",
+        flags=("--max-requests",),
+    ),
+    Option(
+        "MAX_REQUESTS_JITTER",
+        kinds.integer(0),
+        "0",
+        "max_requests_jitter",
+        "Up to this many more, at random, so that workers are not replaced at once.",
+        flags=("--max-requests-jitter",),
+    ),
+    Option(
+        "KEEP_ALIVE_MAX_REQUESTS",
+        kinds.integer(1),
+        "unlimited",
+        "keep_alive_max_requests",
+        "Requests after which a connection is closed; over HTTP/2 Hypercorn then loses those in progress on it.",
+        flags=("--keep-alive-max-requests",),
+    ),
+    Option(
+        "MAX_APP_QUEUE_SIZE",
+        kinds.integer(1),
+        "10",
+        "max_app_queue_size",
+        "Events that may wait for the application, for each request.",
+        flags=("--max-app-queue-size",),
+    ),
+    Option(
+        "H11_MAX_INCOMPLETE_SIZE",
+        kinds.integer(1),
+        "16384",
+        "h11_max_incomplete_size",
+        "HTTP/1.1: bytes of a request's head.",
+        flags=("--h11-max-incomplete-size",),
+    ),
+    Option(
+        "H2_MAX_CONCURRENT_STREAMS",
+        kinds.integer(1),
+        "100",
+        "h2_max_concurrent_streams",
+        "HTTP/2: requests at once on a connection.",
+        flags=("--h2-max-concurrent-streams",),
+    ),
+    Option(
+        "H2_MAX_HEADER_LIST_SIZE",
+        kinds.integer(1),
+        "65536",
+        "h2_max_header_list_size",
+        "HTTP/2: bytes of a request's headers.",
+        flags=("--h2-max-header-list-size",),
+    ),
+    Option(
+        "H2_MAX_INBOUND_FRAME_SIZE",
+        kinds.integer(16384, 16777215),
+        "16384",
+        "h2_max_inbound_frame_size",
+        "HTTP/2: bytes of a frame.",
+        flags=("--h2-max-inbound-frame-size",),
+    ),
+    Option(
+        "WEBSOCKET_MAX_MESSAGE_SIZE",
+        kinds.integer(1),
+        "16777216",
+        "websocket_max_message_size",
+        "Bytes of a WebSocket message.",
+        flags=("--websocket-max-message-size",),
+    ),
+    Option(
+        "WSGI_MAX_BODY_SIZE",
+        kinds.integer(1),
+        "16777216",
+        "wsgi_max_body_size",
+        "Bytes of a request's body for a WSGI application.",
+        flags=("--wsgi-max-body-size",),
+    ),
+]
+
+_OTHER = [
+    Option(
+        "SERVER_NAMES",
+        kinds.LIST,
+        "",
+        "server_names",
+        "Host names that are served; others get status 404.",
+        flags=("--server-name",),
+    ),
+    Option(
+        "H11_PASS_RAW_HEADERS",
+        kinds.BOOLEAN,
+        "false",
+        "h11_pass_raw_headers",
+        "HTTP/1.1: keep the case of header names.",
+        flags=("--h11-pass-raw-headers",),
+    ),
+    Option(
+        "INCLUDE_DATE_HEADER",
+        kinds.BOOLEAN,
+        "true",
+        "include_date_header",
+        "Send the date header.",
+        flags=("--include-date-header",),
+    ),
+    Option(
+        "INCLUDE_SERVER_HEADER",
+        kinds.BOOLEAN,
+        "true",
+        "include_server_header",
+        "Send the server header.",
+        flags=("--include-server-header",),
+    ),
+    Option("PID_PATH", kinds.PATH, "", "pid_path", "File that the process id is written to.", flags=("-p", "--pid")),
+    Option("LOOP_DEBUG", kinds.BOOLEAN, "false", "debug", "The event loop's debug mode.", flags=("--debug",)),
+    Option(
+        "WORKERS_DAEMON",
+        kinds.BOOLEAN,
+        "true",
+        "daemon",
+        "Hypercorn 0.18's `daemon`; without effect, since the image's own launcher starts the workers.",
+        flags=("-D", "--daemon"),
+    ),
+    Option(
+        "USE_RELOADER",
+        kinds.BOOLEAN,
+        "false",
+        "use_reloader",
+        "Not for this: run /start-reload.sh.",
+        flags=("--reload",),
+    ),
+    Option(
+        "HEALTHCHECK_PATH",
+        kinds.TEXT,
+        "",
+        None,
+        "Path that the health check asks for, any status below 400 is healthy; without it, that the server answers "
+        "is enough.",
+    ),
+    Option(
+        "STATE_DIRECTORY",
+        kinds.PATH,
+        "the first writable of /run, /tmp, /dev/shm",
+        None,
+        "Where the server notes for the health check where it listens.",
+    ),
+    Option("HEALTHCHECK_TIMEOUT", kinds.number(True, "seconds"), "5", None, "Seconds the health check waits."),
+]
+
+TABLE: List[Option] = _table()
+BY_VARIABLE: Dict[str, Option] = {option.variable: option for option in TABLE}
+BY_FLAG: Dict[str, Option] = {flag: option for option in TABLE for flag in option.flags}
+BY_OPTION: Dict[str, Option] = {option.option: option for option in TABLE if option.option}
+
+
+def problem(option: Option, source: str, text: str) -> str:
+    """Return the one line that says that `text`, given as `source`, is not allowed."""
+    shown = "(not shown)" if option.secret else repr(text)
+    return f"{source}={shown} is not allowed: {option.kind.allowed}"
+
+
+def read_environment(environ: Mapping[str, str]) -> Tuple[Dict[str, Any], List[str]]:
+    """Return the typed value of every variable that is set in `environ`, and one line for each that is wrong."""
+    values: Dict[str, Any] = {}
+    problems: List[str] = []
+    for option in TABLE:
+        source, text = option.variable, environ.get(option.variable)
+        if option.secret:
+            try:
+                source, text = _secret(option, environ)
+            except StartError as error:
+                problems.extend(error.lines)
+                continue
+        if text is None or (not text.strip() and not option.keeps_empty):
+            continue
+        try:
+            values[option.variable] = option.kind.read(text)
+        except ValueError:
+            problems.append(problem(option, source, text))
+    return values, problems
+
+
+def _secret(option: Option, environ: Mapping[str, str]) -> Tuple[str, Optional[str]]:
+    """Return where a secret comes from and its text; raises StartError when two places give it, or one is not there."""
+    direct, source = environ.get(option.variable), option.variable + "_FILE"
+    path = environ.get(source)
+    if not path:
+        return option.variable, direct
+    if direct:
+        raise StartError([f"{option.variable} and {source} are both set: set one of them"])
+    try:
+        with open(path, encoding="utf-8") as file:
+            return source, file.read().rstrip("\r\n")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not text in UTF-8"
+        raise StartError([f"{source}={path!r} cannot be read ({reason}): the path of a readable file"]) from None

@@ -1,0 +1,126 @@
+"""From the environment to Hypercorn's options: the rules of the included configuration, `/hypercorn_conf.py`.
+
+What concerns one variable alone is in `options`. Nothing here starts or imports a server.
+"""
+
+import math
+import os
+from typing import Any, Dict, List, Mapping, Optional, Tuple
+
+from hypercorn_image.config import cores, options
+
+# What the image says where Hypercorn says otherwise (its own are 127.0.0.1:8000, no access log and 3 seconds).
+_IMAGE_DEFAULTS: Dict[str, Any] = {"accesslog": "-", "errorlog": "-", "graceful_timeout": 120.0, "loglevel": "info"}
+# Hypercorn's own is 1000, and ends an HTTP/2 connection at that request together with all that are in progress on it
+# (h2.py, _handle_events: after close_connection nothing can be sent). Can go when it waits for them.
+UNLIMITED_REQUESTS = 2**53
+_TLS_OPTIONS = (
+    "certfile",
+    "keyfile",
+    "keyfile_password",
+    "ca_certs",
+    "ciphers",
+    "verify_mode",
+    "verify_flags",
+    "alpn_protocols",
+    "ssl_handshake_timeout",
+    "alt_svc_headers",
+)
+
+
+def from_environment(environ: Mapping[str, str], core_count: Optional[int] = None) -> Tuple[Dict[str, Any], List[str]]:
+    """Return the Hypercorn options that `environ` asks for, and one line for every problem found.
+
+    `core_count` replaces the measured number of cores.
+    """
+    values, problems = options.read_environment(environ)
+    result = dict(_IMAGE_DEFAULTS, keep_alive_max_requests=UNLIMITED_REQUESTS)
+    for variable, value in values.items():
+        option = options.BY_VARIABLE[variable].option
+        if option is not None:
+            result[option] = None if value == "" else value
+    result.pop("application_path", None)
+    result["workers"] = workers(values, core_count)
+    result["worker_class"] = values.get("WORKER_CLASS", "asyncio")
+    _binds(values, result, problems)
+    _tls(values, result, problems)
+    if ("SOCKET_USER" in values) != ("SOCKET_GROUP" in values):
+        problems.append("SOCKET_USER and SOCKET_GROUP go together: set both or none")
+    return result, problems
+
+
+def workers(values: Mapping[str, Any], core_count: Optional[int] = None) -> int:
+    """Return how many workers the variables ask for; `WEB_CONCURRENCY` alone may say 0."""
+    explicit = values.get("WEB_CONCURRENCY")
+    if explicit is not None:
+        return int(explicit)
+    count = cores.available() if core_count is None else core_count
+    computed = max(1, math.floor(count * values.get("WORKERS_PER_CORE", 1.0)))
+    return int(min(computed, values.get("MAX_WORKERS", computed)))
+
+
+def address(host: str, port: int) -> str:
+    """Return `HOST:PORT`, an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
+
+
+def _binds(values: Mapping[str, Any], result: Dict[str, Any], problems: List[str]) -> None:
+    use_ssl, use_tcp = values.get("USE_SSL", False), values.get("USE_TCP", True)
+    host = values.get("HOST", "0.0.0.0")
+    plain = address(host, values.get("TCP_PORT", values.get("PORT", 80)))
+    secure = address(host, values.get("SSL_PORT", 443))
+    if not use_ssl and not use_tcp:
+        problems.append("USE_SSL and USE_TCP are both false: at least one must be true")
+    result["bind"] = values.get("BIND", [secure if use_ssl else plain])
+    if use_ssl and use_tcp:
+        result["insecure_bind"] = values.get("INSECURE_BIND", [plain])
+    elif "INSECURE_BIND" in values:
+        problems.append(
+            "INSECURE_BIND is set but is only for USE_SSL and USE_TCP both true: unset it, or set both to true"
+        )
+    if "QUIC_BIND" in values and not use_ssl:
+        problems.append("QUIC_BIND is set but HTTP/3 needs TLS: set USE_SSL=true with CERTFILE and KEYFILE")
+    if use_ssl:
+        _check_twice(result, problems)
+
+
+def _check_twice(result: Mapping[str, Any], problems: List[str]) -> None:
+    both = set(result["bind"]) & set(result.get("insecure_bind", ()))
+    for bind in sorted(both):
+        if not bind.endswith(":0"):
+            problems.append(f"BIND and INSECURE_BIND both ask for {bind}: TLS and plain HTTP need different ports")
+
+
+def _tls(values: Mapping[str, Any], result: Dict[str, Any], problems: List[str]) -> None:
+    if not values.get("USE_SSL", False):
+        for option in _TLS_OPTIONS:
+            result.pop(option, None)
+        return
+    for variable in ("CERTFILE", "KEYFILE"):
+        if variable not in values and not any(line.startswith(variable + "=") for line in problems):
+            problems.append(f"{variable} is not set: USE_SSL=true needs CERTFILE and KEYFILE")
+    for variable in ("CERTFILE", "KEYFILE", "CA_CERTS"):
+        path = values.get(variable)
+        if path is not None and not (os.path.isfile(path) and os.access(path, os.R_OK)):
+            state = "cannot be read" if os.path.exists(path) else "does not exist"
+            problems.append(f"{variable}={path!r} {state}: the path of a readable PEM file")
+    if "CA_CERTS" in values and "VERIFY_MODE" not in values:
+        # Hypercorn only loads the authorities and asks for no certificate: a door that looks locked (HYPERCORN.md 10).
+        import ssl
+
+        result["verify_mode"] = ssl.CERT_REQUIRED
+    if "QUIC_BIND" in values:
+        _quic(values, result, problems)
+
+
+def _quic(values: Mapping[str, Any], result: Mapping[str, Any], problems: List[str]) -> None:
+    # Hypercorn hands only the certificate and the key to QUIC (HYPERCORN.md 10, protocol/quic.py): without these two
+    # errors HTTP/3 would be a way around client certificates. They can go when it passes the rest on.
+    if getattr(result.get("verify_mode"), "name", "CERT_NONE") != "CERT_NONE":
+        problems.append(
+            "QUIC_BIND is set but Hypercorn verifies no client certificate over HTTP/3: unset QUIC_BIND or CA_CERTS"
+        )
+    if "KEYFILE_PASSWORD" in values:
+        problems.append(
+            "QUIC_BIND is set but Hypercorn reads no encrypted KEYFILE for HTTP/3: unset QUIC_BIND or decrypt the key"
+        )

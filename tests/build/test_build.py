@@ -1,0 +1,137 @@
+"""What `make build` does with what it finds on the engine, and what it says when bake fails. No engine is needed."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from docker.errors import ImageNotFound
+
+from imagematrix.build import local as build
+from imagematrix.machine import bases
+from imagematrix.machine.bases import Base, Unavailable
+from imagematrix.matrix.model import Matrix, Variant
+from imagematrix.render.render import INPUTS_LABEL
+
+
+class FakeClient:
+    """An engine's images: reference -> ID and labels."""
+
+    def __init__(self) -> None:
+        self.images, self.has = self, {}
+
+    def get(self, reference: str) -> SimpleNamespace:
+        if reference not in self.has:
+            raise ImageNotFound(reference)
+        return self.has[reference]
+
+
+class Builder(build.Builder):
+    """Builds nothing: what bake would do is in `bakes`, one entry a run."""
+
+    def __init__(self, variants: list[Variant]) -> None:
+        self.client, self.inputs = FakeClient(), dict.fromkeys(variants, "sha256:inputs")
+        self.folder, self.engine, self.bakes, self.runs = None, None, [], []
+
+    def override(self, todo):
+        return {}
+
+    def run(self, targets, override):
+        self.runs.append(targets)
+        return self.bakes.pop(0)(targets)
+
+    def holds(self, variant: Variant) -> None:
+        labels = {INPUTS_LABEL: "sha256:inputs", build.BASE_ID_LABEL: "sha256:base"}
+        self.client.has |= dict.fromkeys(variant.references, SimpleNamespace(id=variant.name, labels=labels))
+
+
+@pytest.fixture
+def variants(matrix: Matrix) -> list[Variant]:
+    return [one for one in matrix.variants if one.tag == "python3.13-slim"]
+
+
+@pytest.fixture
+def builder(variants: list[Variant], monkeypatch: pytest.MonkeyPatch) -> Builder:
+    """A builder whose engine has the base of all variants."""
+    found = {one.base: Base(one.base, one.base, "sha256:base", None, False) for one in variants}
+    monkeypatch.setattr(bases, "obtain", lambda engine, names, say, pins: {name: found[name] for name in names})
+    monkeypatch.setattr(bases, "present", lambda engine, names, pins: {name: found[name] for name in names})
+    return Builder(variants)
+
+
+def statuses(outcomes: list[build.Outcome]) -> list[str]:
+    return [one.status for one in outcomes]
+
+
+def test_what_is_current_is_left_alone(builder: Builder, variants: list[Variant]) -> None:
+    for one in variants:
+        builder.holds(one)
+    assert statuses(builder.build(variants)) == ["current", "current"]
+    assert builder.runs == []
+    assert builder.stale(variants) == ()
+
+
+def test_a_dry_run_lists_what_is_out_of_date(builder: Builder, variants: list[Variant]) -> None:
+    builder.holds(variants[0])
+    assert builder.stale(variants) == (variants[1],)
+    assert builder.stale(variants, force=True) == tuple(variants)
+    assert builder.runs == []
+
+
+def test_a_dry_run_lists_what_waits_for_its_base_and_not_what_has_none(
+    builder: Builder, variants: list[Variant], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bases, "present", lambda engine, names, pins: {})
+    assert builder.stale(variants) == tuple(variants)
+    monkeypatch.setattr(bases, "present", lambda engine, names, pins: {n: Unavailable(n, "nowhere") for n in names})
+    assert builder.stale(variants, force=True) == ()
+
+
+def test_a_base_that_is_not_the_pinned_one_is_a_failure(
+    builder: Builder, variants: list[Variant], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def obtain(engine, names, say, pins):
+        return {name: Unavailable(name, "another digest", refused=True) for name in names}
+
+    monkeypatch.setattr(bases, "obtain", obtain)
+    outcomes = builder.build(variants)
+    assert statuses(outcomes) == ["failed", "failed"]
+    assert build.report(outcomes) == 1
+
+
+def test_the_pins_of_the_lock_are_asked_for(matrix: Matrix, variants: list[Variant]) -> None:
+    matrix.locks._bases = {variants[0].base: "sha256:pinned"}
+    assert build.pins(variants) == {variants[0].base: "sha256:pinned"}
+
+
+def test_what_bake_gave_up_for_anothers_failure_is_built_again(builder: Builder, variants: list[Variant]) -> None:
+    parent, child = variants
+
+    def fails(targets):
+        return False, f"#7 [{child.target} stage 1/2] RUN pip\n#7 1.0 ERROR: no wheel\n#7 ERROR: exit code: 1\n"
+
+    def works(targets):
+        builder.holds(parent)
+        return True, ""
+
+    builder.bakes = [fails, works]
+    outcomes = builder.build(variants)
+    assert [(one.status, one.reason) for one in outcomes] == [("built", ""), ("failed", "ERROR: no wheel")]
+    assert builder.runs == [[parent.target, child.target], [parent.target]]
+
+
+def test_a_forced_build_that_fails_does_not_take_the_old_image_for_a_new_one(
+    builder: Builder, variants: list[Variant]
+) -> None:
+    for one in variants:
+        builder.holds(one)
+    builder.bakes = [lambda targets: (False, "#7 ERROR: the disk is full\n")] * 3
+    outcomes = builder.build(variants, force=True)
+    assert statuses(outcomes) == ["failed", "failed"]
+
+
+def test_a_forced_build_that_succeeds(builder: Builder, variants: list[Variant]) -> None:
+    for one in variants:
+        builder.holds(one)
+    builder.bakes = [lambda targets: (True, "")]
+    assert statuses(builder.build(variants, force=True)) == ["built", "built"]

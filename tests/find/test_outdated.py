@@ -1,0 +1,45 @@
+"""What `make outdated` reports, from facts that are given here and not found."""
+
+from __future__ import annotations
+
+import datetime
+
+import pytest
+
+from imagematrix import cli
+from imagematrix.find.outdated import Finding, bases, packages, pythons
+from imagematrix.matrix.loading import load
+
+MATRIX = load(cli.ROOT)
+
+
+def python(version: str, days: int) -> list[Finding]:
+    """Ask about one Python, `days` before its support ends."""
+    one = next(one for one in MATRIX.pythons if one.version == version)
+    return pythons([one], one.end_of_life - datetime.timedelta(days=days))
+
+
+@pytest.mark.parametrize(("days", "said"), [(90, "eol in 90 days"), (1, "eol in 1 days"), (0, "eol since 2029-10-31")])
+def test_a_python_whose_support_ends_within_90_days(days: int, said: str) -> None:
+    assert [one.new for one in python("3.13", days)] == [said]
+
+
+def test_a_python_with_more_than_90_days_left_and_one_that_is_eol_already() -> None:
+    assert python("3.13", 91) == []
+    assert python("3.8", -100) == []
+
+
+def test_a_base_that_is_newer_in_the_registry() -> None:
+    variant = MATRIX.variants[0]
+    locked = MATRIX.locks.base_digest(variant.base)
+    assert bases([variant], {variant.base: locked}) == []
+    assert bases([variant], {variant.base: "sha256:new"}) == [
+        Finding("base", variant.base, locked or "not pinned", "sha256:new")
+    ]
+
+
+def test_packages_of_other_versions() -> None:
+    assert packages("lock", {"a": "1", "b": "1"}, {"a": "2", "b": "1", "c": "3"}) == [
+        Finding("package", "lock a", "1", "2"),
+        Finding("package", "lock c", "none", "3"),
+    ]

@@ -1,0 +1,355 @@
+"""generate.py: writes all or nothing, removes what is its own and obsolete, and says what differs."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from imagematrix.render import tree
+from tests.conftest import REPOSITORY, Repository
+
+DOCKERFILE = "hypercorn/python3.8-alpine/Dockerfile"
+FIRST = '  - python: "3.9"\n    extra: trio\n'
+
+
+def leftovers(repository: Repository) -> list[str]:
+    return [path.name for path in repository.root.iterdir() if path.name.startswith(".build")]
+
+
+def test_this_repository_is_fresh(repository: Repository) -> None:
+    done = subprocess.run(
+        [sys.executable, "generate.py", "--check"], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_second_run_writes_nothing(generated: Repository) -> None:
+    before = generated.snapshot()
+    result = generated.run()
+    assert (result.status, result.err) == (0, "")
+    assert result.out.endswith(" files, 0 written, 0 removed\n")
+    assert generated.snapshot() == before
+    assert generated.run("--check").status == 0
+
+
+def test_a_change_touches_only_what_it_changes(generated: Repository) -> None:
+    generated.edit("python:3.8-alpine3.20", "python:3.8-alpine3.21")
+    before = generated.snapshot()
+    assert generated.run("--check").status == 1
+    assert generated.run("--dry-run").status == 0
+    assert generated.snapshot() == before
+    assert generated.run().status == 0
+    after = generated.snapshot()
+    assert {path for path in after if after[path] != before[path]} == {
+        "build/hypercorn/python3.8-alpine/Dockerfile",
+        "build/hypercorn-fastapi/python3.8-alpine/Dockerfile",
+        "build/docker-bake.json",
+    }
+    assert leftovers(generated) == []
+
+
+def test_check_lists_everything_and_writes_nothing(generated: Repository) -> None:
+    build = generated.build
+    (build / DOCKERFILE).write_text((build / DOCKERFILE).read_text().replace("WORKDIR /app", "WORKDIR /tmp"))
+    (build / "tags.json").unlink()
+    (build / "runtime/start.sh").chmod(0o644)
+    (build / "mine.txt").write_text("mine")
+    manifest = json.loads((build / "manifest.json").read_text())
+    (build / "old.txt").write_text("old")
+    (build / "manifest.json").write_text(json.dumps({**manifest, "files": [*manifest["files"], "old.txt"]}))
+    (build / "docker-bake.json").unlink()
+    (build / "docker-bake.json").symlink_to("tags.json")
+    before = generated.snapshot()
+    result = generated.run("--check")
+    assert result.status == 1
+    lines = result.out.splitlines()
+    for line in (
+        "missing: build/tags.json",
+        "obsolete: build/old.txt",
+        "foreign: build/mine.txt",
+        f"stale: build/{DOCKERFILE}",
+        "  -WORKDIR /tmp",
+        "  +WORKDIR /app",
+        "stale: build/runtime/start.sh",
+        "  should be executable",
+        "stale: build/docker-bake.json",
+        "  is not a plain file",
+    ):
+        assert line in lines
+    assert result.err == "7 files of build/ are not as they should be; run: make generate\n"
+    assert generated.snapshot() == before
+
+
+def test_obsolete_files_go_and_foreign_ones_stay(generated: Repository) -> None:
+    mine = generated.build / "hypercorn/python3.8/mine.txt"
+    mine.write_text("mine")
+    link = generated.build / "link"
+    link.symlink_to("nowhere")
+    generated.edit(FIRST, f'  - {{python: "3.8", os: [full, slim], reason: because}}\n{FIRST}')
+    result = generated.run("--allow-removal")
+    assert result.status == 0
+    assert "build/hypercorn/python3.8/mine.txt: is not generated; left as it is" in result.err
+    assert mine.read_text() == "mine"
+    assert link.is_symlink()
+    assert not (generated.build / "hypercorn/python3.8/Dockerfile").exists()
+    assert not (generated.build / "hypercorn/python3.8-slim").exists()
+    assert (generated.build / "hypercorn/python3.8-alpine/Dockerfile").exists()
+
+
+SHRUNK = {
+    "variant": (FIRST, f'  - {{python: "3.8", os: full, reason: because}}\n{FIRST}', "hypercorn:python3.8 would go"),
+    "extra": (FIRST, f'  - {{python: "3.8", extra: uvloop, reason: x}}\n{FIRST}', "hypercorn:python3.8 with uvloop"),
+    "alias": ("  latest: {os: slim}\n", "", "hypercorn:latest would go"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", SHRUNK)
+def test_the_matrix_shrinks_only_when_told_to(generated: Repository, what: str) -> None:
+    old, new, says = SHRUNK[what]
+    generated.edit(old, new)
+    before = generated.snapshot()
+    result = generated.run()
+    assert result.status == 2
+    assert f"matrix.yaml: {says}" in result.err
+    assert "--allow-removal" in result.err
+    assert generated.snapshot() == before
+    assert generated.run("--allow-removal").status == 0
+    assert generated.run().status == 0
+    assert generated.run("--check").status == 0
+
+
+def test_a_full_disk_leaves_build_as_it_was(generated: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    generated.edit("title: Hypercorn\n", "title: Another\n")
+    before = generated.snapshot()
+    write, written = tree._write, []
+
+    def full(path: Path, file: tree.File) -> None:
+        written.append(path)
+        if len(written) > 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        write(path, file)
+
+    monkeypatch.setattr(tree, "_write", full)
+    result = generated.run()
+    assert result.status == 1
+    assert result.err == "build/: cannot be written, and stays as it was: No space left on device\n"
+    assert generated.snapshot() == before
+    assert leftovers(generated) == []
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS])
+def test_a_folder_that_cannot_be_written(generated: Repository, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    generated.edit("title: Hypercorn\n", "title: Another\n")
+    before = generated.snapshot()
+
+    def refuse(*arguments: object, **keywords: object) -> str:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(tree.tempfile, "mkdtemp", refuse)
+    result = generated.run()
+    assert result.status == 1
+    assert len(result.err.splitlines()) == 1
+    assert os.strerror(code) in result.err
+    assert generated.snapshot() == before
+
+
+def test_without_an_exchange_of_folders_two_renames_do(generated: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tree.ctypes, "CDLL", lambda *arguments, **keywords: object())
+    generated.edit("title: Hypercorn\n", "title: Another\n")
+    assert generated.run().status == 0
+    assert generated.run("--check").status == 0
+    assert leftovers(generated) == []
+
+
+@pytest.mark.parametrize("after", [1, 12, 24])
+def test_a_kill_leaves_build_as_it_was_and_the_next_run_tidies_up(generated: Repository, after: int) -> None:
+    generated.edit("title: Hypercorn\n", "title: Another\n")
+    before = {path: data for path, data in generated.snapshot().items() if path.startswith("build/")}
+    program = f"""
+import sys, time
+from imagematrix.render import generate, tree
+write, count = tree._write, 0
+def slow(path, file):
+    global count
+    write(path, file)
+    count += 1
+    if count == {after}:
+        print("now", flush=True)
+        time.sleep(60)
+tree._write = slow
+generate.main(["--root", sys.argv[1]])
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program, generated.root], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "now\n"
+        process.send_signal(signal.SIGKILL)
+    assert {path: data for path, data in generated.snapshot().items() if path.startswith("build/")} == before
+    assert len(leftovers(generated)) == 1
+    assert generated.run().status == 0
+    assert leftovers(generated) == []
+    assert generated.run("--check").status == 0
+
+
+def test_a_build_that_is_no_folder(repository: Repository) -> None:
+    (repository.root / "elsewhere").mkdir()
+    repository.build.symlink_to("elsewhere")
+    result = repository.run()
+    assert (result.status, result.err) == (1, "build: is not a plain folder; move it away\n")
+    repository.build.unlink()
+    repository.build.write_text("")
+    assert repository.run().status != 0
+    assert repository.build.read_text() == ""
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"files": 1, "offers": []}'])
+@pytest.mark.parametrize("verb", [(), ("--check",)])
+def test_a_damaged_manifest(generated: Repository, text: str, verb: tuple[str, ...]) -> None:
+    (generated.build / "manifest.json").write_text(text)
+    before = generated.snapshot()
+    result = generated.run(*verb)
+    assert result.status == 2
+    assert result.err.startswith("build/manifest.json: is damaged")
+    assert generated.snapshot() == before
+
+
+def tags(repository: Repository, *filters: str) -> list[str]:
+    result = repository.run("--list", "--json", *filters)
+    assert result.status == 0, result.err
+    return [f"{one['image']}:{one['tag']}" for one in json.loads(result.out)]
+
+
+FILTERS = [
+    (("--tag", "python3.8-alpine"), 2),
+    (("--tag", "latest", "--image", "hypercorn"), 1),
+    (("--python", "3.8,3.10"), 12),
+    (("--python", "3.8", "--python", "3.10", "--os", "slim"), 4),
+    (("--image", "hypercorn-fastapi"), 24),
+    (("--tag", ""), 48),
+    ((), 48),
+]
+
+
+@pytest.mark.parametrize(("filters", "count"), FILTERS)
+def test_filters_mean_the_same_in_every_command(generated: Repository, filters: tuple[str, ...], count: int) -> None:
+    listed = tags(generated, *filters)
+    assert len(listed) == count
+    assert generated.run("--list", *filters).out.count("\n") - 2 == count
+    stale = {}
+    for path in sorted(generated.build.glob("*/*/Dockerfile")):
+        stale[f"{path.parent.parent.name}:{path.parent.name}"] = path.read_text()
+        path.write_text(f"{path.read_text()}# changed\n")
+    said = generated.run("--check", *filters)
+    found = re.findall(r"^stale: build/(\S+)/(\S+)/Dockerfile$", said.out, re.MULTILINE)
+    assert sorted(f"{image}:{tag}" for image, tag in found) == sorted(listed)
+    assert generated.run(*filters).status == 0
+    for name, text in stale.items():
+        now = (generated.build / name.replace(":", "/") / "Dockerfile").read_text()
+        assert (now == text) == (name in listed)
+    assert generated.run("--check", *filters).status == 0
+
+
+@pytest.mark.parametrize(
+    ("filters", "says"),
+    [
+        (("--tag", "python3.8-alpin"), "--tag python3.8-alpin: not in matrix.yaml; did you mean python3.8-alpine? "),
+        (("--python", "3.7"), "--python 3.7: not in matrix.yaml; allowed: 3.8, 3.9, 3.10"),
+        (("--image", "fastapi"), "--image fastapi: not in matrix.yaml; allowed: hypercorn, hypercorn-fastapi"),
+        (("--os", "debian"), "--os debian: not in matrix.yaml; allowed: full, slim, alpine"),
+        (("--os", "alpine", "--tag", "latest"), "no variant matches all of these filters together"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("verb", [(), ("--check",), ("--list",), ("--list", "--json"), ("--validate",)])
+def test_a_filter_of_nothing(
+    repository: Repository, verb: tuple[str, ...], filters: tuple[str, ...], says: str
+) -> None:
+    result = repository.run(*verb, *filters)
+    assert (result.status, result.out) == (2, "")
+    assert result.err.startswith(says)
+    assert len(result.err.splitlines()) == 1
+    assert not repository.build.exists()
+
+
+def test_list_as_json_has_just_these_keys(repository: Repository) -> None:
+    rows = json.loads(repository.run("--list", "--json").out)
+    keys = ["image", "tag", "python", "os", "extras", "dropped", "packages", "base", "references", "directory"]
+    assert [list(row) for row in rows] == [keys] * 48
+    assert (REPOSITORY / rows[0]["directory"] / "Dockerfile").is_file()
+
+
+def test_list_as_a_table(repository: Repository) -> None:
+    lines = repository.run("--list").out.splitlines()
+    assert lines[0].split() == ["image", "tag", "aliases", "base", "extras", "dropped"]
+    assert any(
+        re.match(r"hypercorn +python3\.9-alpine +python:3\.9-alpine\S+ +uvloop +h3 trio", line) for line in lines
+    )
+    assert not repository.build.exists()
+
+
+@pytest.mark.parametrize("arguments", [("--json",), ("--check", "--list"), ("--foo",), ("foo",)])
+def test_a_wrong_command_line(repository: Repository, arguments: tuple[str, ...]) -> None:
+    result = repository.run(*arguments)
+    assert (result.status, result.out) == (2, "")
+    assert "error: " in result.err.splitlines()[-1]
+    assert not repository.build.exists()
+
+
+def test_validate(repository: Repository) -> None:
+    assert repository.run("--validate").out == "matrix.yaml: fine, 48 variants\n"
+    assert not repository.build.exists()
+
+
+def process(*command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, env={**os.environ, **environment}, check=False
+    )
+
+
+def test_without_the_dependencies_one_line_says_what_to_do() -> None:
+    done = process("-I", "-S", REPOSITORY / "generate.py")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert re.fullmatch(r"error: \w+ is not installed here; run: make generate \(it makes \.venv\)", line)
+
+
+def test_a_mistake_as_a_process(repository: Repository) -> None:
+    repository.edit("registry:", "regestry:")
+    done = process(REPOSITORY / "generate.py", "--root", repository.root)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_closed_pipe_is_quiet() -> None:
+    with subprocess.Popen(
+        [sys.executable, REPOSITORY / "generate.py", "--list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as running:
+        assert running.stdout
+        assert running.stderr
+        running.stdout.close()
+        assert running.stderr.read() == b""
+
+
+@pytest.mark.parametrize("verb", ["--validate", "--list", "--check"])
+def test_a_run_is_short(verb: str) -> None:
+    """At most half a second; processor time, the least of five, because other tests run beside this one."""
+
+    def once() -> float:
+        before = os.times()
+        process(REPOSITORY / "generate.py", verb)
+        after = os.times()
+        return after.children_user + after.children_system - before.children_user - before.children_system
+
+    started, best = time.monotonic(), once()
+    while best > 0.5 and time.monotonic() - started < 10:
+        best = min(best, once())
+    assert best <= 0.5
