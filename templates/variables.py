@@ -1,6 +1,6 @@
 """The reference of all variables as Markdown, for the README: `python variables.py FOLDER` writes it to stdout.
 
-FOLDER holds the package `hypercorn_image`, whose table in `config.options` it is made from; needs no Hypercorn.
+FOLDER is the runtime, whose table in `config.options` it is made from; needs no Hypercorn.
 """
 
 import sys
@@ -27,5 +27,5 @@ def render() -> str:
 
 
 if __name__ == "__main__":
-    sys.path[0] = sys.argv[1]
+    sys.path[0] = f"{sys.argv[1]}/opt/hypercorn"
     sys.stdout.write(render())

@@ -14,9 +14,25 @@ from packaging.version import Version
 
 from imagematrix.errors import allowed_instead
 from imagematrix.matrix.locks import Locks
-from imagematrix.matrix.model import OS, Dropped, Exclusion, Extra, Image, Matrix, Python, Variant, cells, tag_of
-from imagematrix.matrix.schema import ExclusionEntry, MatrixFile, parse
+from imagematrix.matrix.model import (
+    OS,
+    Dropped,
+    Exclusion,
+    Extra,
+    Image,
+    Matrix,
+    Probe,
+    Python,
+    Server,
+    Variant,
+    cells,
+    tag_of,
+)
+from imagematrix.matrix.schema import ExclusionEntry, ImageEntry, MatrixFile, parse
 from imagematrix.matrix.source import Source, Where, read
+
+ROOT_KEYS = ("server", "template", "runtime", "probe")
+"""What an image without a parent says, for itself and for all that are built on it."""
 
 
 def load(root: Path) -> Matrix:
@@ -59,7 +75,6 @@ class _Loader:
             file.registry,
             file.namespace,
             tuple(sorted(file.platforms)),
-            file.server,
             self.oses,
             self.pythons,
             extras,
@@ -114,13 +129,14 @@ class _Loader:
     def check_extras(self) -> None:
         """Every extra belongs to an image, and no two say that they are the same."""
         used = {extra for image in self.file.images.values() for extra in image.extras}
-        seen: dict[tuple[str, str | None], str] = {("worker_class", "asyncio"): "the server itself"}
+        seen: dict[tuple[str, str], str] = {}
         for name, entry in self.file.extras.items():
             if name not in used:
                 self.source.problem(("extras", name), f"no image has the extra {name}; add it to one or remove it here")
-            for key, value in (("package", entry.package), ("worker_class", entry.worker_class)):
-                if value and (other := seen.setdefault((key, value), name)) != name:
-                    self.source.problem(("extras", name, key), f"{value} is the {key} of {other} already")
+            for key, value in (("package", entry.package), *entry.facts.items()):
+                if (other := seen.setdefault((key, value), name)) != name:
+                    where = ("extras", name, *(("facts",) if key in entry.facts else ()), key)
+                    self.source.problem(where, f"{value} is the {key} of {other} already")
 
     def make_images(self, extras: dict[str, Extra]) -> tuple[Image, ...]:
         """Return the images, a parent always before its children."""
@@ -137,17 +153,35 @@ class _Loader:
                 if entry.parent and parent is None:
                     return None
                 own = tuple(extras[extra] for extra in sorted(set(entry.extras)))
-                made[name] = Image(name, entry.title, entry.description, tuple(entry.packages), own, parent)
-                self.check_image(made[name], entry.extras)
+                server = parent.server if parent else self.server(name, entry)
+                if server is None:
+                    return None
+                made[name] = Image(name, entry.title, entry.description, tuple(entry.packages), own, parent, server)
+                self.check_image(made[name], entry)
             return made[name]
 
         for name in sorted(self.file.images):
             make(name, ())
         return tuple(made.values())
 
-    def check_image(self, image: Image, listed: list[str]) -> None:
+    def server(self, name: str, entry: ImageEntry) -> Server | None:
+        """Return what a root image serves with; note what it does not say."""
+        if not (entry.server and entry.template and entry.runtime and entry.probe):
+            for key in ROOT_KEYS:
+                if getattr(entry, key) is None:
+                    self.source.problem(
+                        ("images", name), f"images.{name}.{key} is missing: an image without a parent needs it"
+                    )
+            return None
+        return Server(entry.server, entry.template, entry.runtime, Probe(**dict(entry.probe)), entry.variables)
+
+    def check_image(self, image: Image, entry: ImageEntry) -> None:
+        for key in (*ROOT_KEYS, "variables") if image.parent else ():
+            if getattr(entry, key) is not None:
+                text = f"{key} comes from {image.lineage[0].name}, which {image.name} is built on; remove it here"
+                self.source.problem(("images", image.name, key), text)
         inherited = {extra.name for extra in image.parent.extras} if image.parent else set()
-        for position, extra in enumerate(listed):
+        for position, extra in enumerate(entry.extras):
             where = ("images", image.name, "extras", position)
             if extra in inherited:
                 self.source.problem(where, f"{extra} comes from the parent already; remove it here")
@@ -159,16 +193,14 @@ class _Loader:
 
     def check_server(self, image: Image) -> None:
         """It has the server, with a lower bound that keeps a resolver from releases without the extras."""
-        where = ("images", image.name, "packages")
+        where, server = ("images", image.name, "packages"), image.server.distribution
         requirements = [Requirement(requirement) for requirement in image.packages]
-        servers = [one for one in requirements if canonicalize_name(one.name) == self.file.server]
+        servers = [one for one in requirements if canonicalize_name(one.name) == server]
         if not servers:
-            text = f"{image.name} does not install the server: add {self.file.server}>=… or give it a parent"
+            text = f"{image.name} does not install the server: add {server}>=… or give it a parent"
             self.source.problem(where, text)
         elif not any(bound.operator in (">=", "==", "~=", ">") for one in servers for bound in one.specifier):
-            text = (
-                f"{self.file.server} needs a lower bound, such as {self.file.server}>=0.17.3: without one a resolver "
-            )
+            text = f"{server} needs a lower bound, such as {server}>=0.17.3: without one a resolver "
             self.source.problem(where, text + "that finds no wheel for an extra goes back to a release without it")
 
     def exclusion(self, position: int, entry: ExclusionEntry) -> Exclusion:

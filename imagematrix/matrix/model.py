@@ -47,8 +47,32 @@ class Extra:
     line: int
     requirement: str
     package: str
-    worker_class: str | None
+    facts: dict[str, str] = field(hash=False)
     description: str
+
+
+@dataclass(frozen=True)
+class Probe:
+    """How to prove that a container serves: ask `path` on `port` over HTTP; the answer contains `expect`."""
+
+    port: int
+    path: str
+    expect: str
+
+    def expected(self, version: str) -> str:
+        """Return what the answer must contain when the server's version is `version`."""
+        return self.expect.replace("{version}", version)
+
+
+@dataclass(frozen=True)
+class Server:
+    """What a root image and all images built on it serve with, and what they are made of."""
+
+    distribution: str
+    template: str
+    runtime: str
+    probe: Probe
+    variables: str | None
 
 
 @dataclass(frozen=True)
@@ -61,6 +85,7 @@ class Image:
     packages: tuple[str, ...]
     own_extras: tuple[Extra, ...]
     parent: Image | None
+    server: Server
 
     @cached_property
     def lineage(self) -> tuple[Image, ...]:
@@ -173,11 +198,6 @@ class Variant:
         """The digest that locks/bases.json pins its base to, None if it does not."""
         return self.matrix.locks.base_digest(self.base)
 
-    @property
-    def worker_classes(self) -> tuple[str, ...]:
-        """The values of WORKER_CLASS that work in it."""
-        return ("asyncio", *(extra.worker_class for extra in self.extras if extra.worker_class))
-
     @cached_property
     def packages(self) -> tuple[Locked, ...]:
         """What is installed in it, by name. Raises InputError when the lock is missing or is not this matrix's."""
@@ -211,10 +231,11 @@ class Variant:
     def server_version(self) -> str:
         """The version of the server in it, such as 0.18.0."""
         found = {package.name: package.version for package in self.packages}
-        if self.matrix.server not in found:
+        server = self.image.server.distribution
+        if server not in found:
             file = self.matrix.locks.lock(self.python.version, self.os.libc).file
-            raise InputError(f"{file}:1: has no {self.matrix.server}, which {self.name} serves with; run: make lock")
-        return found[self.matrix.server]
+            raise InputError(f"{file}:1: has no {server}, which {self.name} serves with; run: make lock")
+        return found[server]
 
 
 @dataclass(frozen=True)
@@ -224,7 +245,6 @@ class Matrix:
     registry: str
     namespace: str
     platforms: tuple[str, ...]
-    server: str
     oses: tuple[OS, ...]
     pythons: tuple[Python, ...]
     extras: tuple[Extra, ...]

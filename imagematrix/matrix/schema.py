@@ -35,6 +35,9 @@ TEXT = r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f\u2028\u2029]*[^\s\x00-\x1
 """One line that is not empty, of characters that can be seen: it becomes a label, a row of a table, an error."""
 VERSION = r"^[1-9][0-9]*\.(0|[1-9][0-9]*)$"
 SUFFIX = r"^(-[a-z0-9.]+)*$"
+URL_PATH = r"^/[!-~]*$"
+INNER_PATH = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$"
+"""A path in the repository, with / on every machine: it cannot leave it."""
 REFERENCE = r"^[a-z0-9]+([._/:-]+[A-Za-z0-9]+)*:[A-Za-z0-9_][A-Za-z0-9_.-]*$"
 
 
@@ -70,6 +73,9 @@ TagName = Annotated[str, Field(pattern=TAG)]
 Text = Annotated[str, Field(pattern=TEXT)]
 Version = Annotated[str, Field(pattern=VERSION)]
 Suffix = Annotated[str, Field(pattern=SUFFIX)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+UrlPath = Annotated[str, Field(pattern=URL_PATH)]
+InnerPath = Annotated[str, Field(pattern=INNER_PATH)]
 Platform = Literal["linux/amd64", "linux/arm64"]  # those that imagematrix.find.lock finds wheels for
 Reference = Annotated[str, Field(pattern=REFERENCE)]
 Requires = Annotated[str, AfterValidator(_requirement)]
@@ -117,8 +123,16 @@ class ExtraEntry(_Entry):
 
     requirement: Requires = Field(description="what is installed for it, such as hypercorn[h3]")
     package: Distribution = Field(description="the distribution that is installed if and only if the extra is there")
-    worker_class: Name | None = Field(default=None, description="the WORKER_CLASS that needs it")
+    facts: dict[Name, Text] = Field(default={}, description="what is true of an image that has it, for its tests")
     description: Text
+
+
+class ProbeEntry(_Entry):
+    """How to prove that a container serves: an HTTP request and what its answer must contain."""
+
+    port: Port = Field(description="the port inside the container that speaks plain HTTP")
+    path: UrlPath = Field(default="/", description="the path to ask for")
+    expect: Text = Field(description="what the answer's body contains; {version} is the server's version")
 
 
 class ImageEntry(_Entry):
@@ -129,6 +143,13 @@ class ImageEntry(_Entry):
     description: Text
     packages: Annotated[list[Requires], Field(min_length=1)] = Field(description="what is installed, as requirements")
     extras: list[Name] = Field(default=[], description="its own extras, beside the parent's")
+    server: Distribution | None = Field(default=None, description="the distribution whose version is in its tags")
+    template: InnerPath | None = Field(default=None, description="the template of its Dockerfiles")
+    runtime: InnerPath | None = Field(default=None, description="the folder that is copied into it")
+    variables: InnerPath | None = Field(
+        default=None, description="the program that prints README's reference of its variables, given `runtime`"
+    )
+    probe: ProbeEntry | None = Field(default=None, description="how to prove that a container of it serves")
 
 
 class ExclusionEntry(_Entry):
@@ -157,7 +178,6 @@ class MatrixFile(_Entry):
     registry: Registry = Field(description="where the images are published, such as docker.io")
     namespace: Namespace = Field(description="the registry's namespace, before the image's name")
     platforms: Annotated[list[Platform], Field(min_length=1)] = Field(description="what every image is built for")
-    server: Distribution = Field(description="the distribution whose version is in tags and labels")
     os: Annotated[dict[Name, OSEntry], Field(min_length=1)] = Field(description="the base operating systems")
     pythons: Annotated[dict[Version, PythonEntry], Field(min_length=1)] = Field(
         description="the Python versions, in quotes: 3.10 without them is the number 3.1"
@@ -242,6 +262,8 @@ _PATTERNS = {
     DISTRIBUTION: "is not a distribution such as hypercorn: allowed are lower-case letters and digits, with - between",
     TEXT: "must be one line of text that is not empty, without space around it (over several lines of YAML: after >-)",
     VERSION: "is not a Python version such as 3.13",
+    URL_PATH: "is not a path such as /health",
+    INNER_PATH: "is not a path in this repository such as templates/Dockerfile.j2",
     SUFFIX: "is not a suffix such as -slim (or empty)",
     REFERENCE: "is not an image with a tag such as python:3.13-slim-trixie",
 }

@@ -19,7 +19,7 @@ from docker.errors import DockerException, NotFound
 
 from imagematrix.errors import UserError, explained
 from imagematrix.machine.host import say
-from imagematrix.matrix.model import LABELS, Variant
+from imagematrix.matrix.model import LABELS, Probe, Variant
 
 LABEL = f"{LABELS}.smoke"
 LIMIT = 180.0
@@ -61,15 +61,16 @@ def check(client: DockerClient, reference: str, variant: Variant, platform: str,
     for label, value in labels.items():
         if image.labels.get(label) != value:
             raise UserError(f"says {label}={image.labels.get(label)} on {platform}, not {value}")
-    ports: Any = {"80/tcp": ("127.0.0.1", None)}
+    probe = variant.image.server.probe
+    ports: Any = {f"{probe.port}/tcp": ("127.0.0.1", None)}
     try:
         container = client.containers.run(reference, detach=True, ports=ports, labels={LABEL: variant.target})
     except DockerException as error:
         raise UserError(f"does not start on {platform}: {error}") from None
     try:
-        body = _answer(container, platform)
-        if variant.server_version not in body:
-            raise UserError(f"answers on {platform} without its version {variant.server_version}: {body[:200]!r}")
+        body = _answer(container, platform, probe)
+        if (expected := probe.expected(variant.server_version)) not in body:
+            raise UserError(f"answers GET {probe.path} on {platform} without {expected!r}: {body[:200]!r}")
         _look_inside(container, variant, platform)
         container.stop(timeout=int(LIMIT))
         status = container.wait(timeout=LIMIT)["StatusCode"]
@@ -112,8 +113,8 @@ def _look_inside(container: Any, variant: Variant, platform: str) -> None:
         raise UserError(f"has {', '.join(found) or 'no extras'} on {platform}, not {', '.join(meant) or 'none'}")
 
 
-def _answer(container: Any, platform: str) -> str:
-    """Return what `GET /` gives once the server is up."""
+def _answer(container: Any, platform: str, probe: Probe) -> str:
+    """Return what the probe's path gives once the server is up."""
     deadline = time.monotonic() + LIMIT
     while time.monotonic() < deadline:
         container.reload()
@@ -121,11 +122,11 @@ def _answer(container: Any, platform: str) -> str:
             last = container.logs(tail=3).decode(errors="replace").strip()
             hint = "; emulate it with QEMU's binfmt handler" if "exec format error" in last else ""
             raise UserError(f"ends instead of answering on {platform}: {last}{hint}")
-        ports = container.attrs["NetworkSettings"]["Ports"].get("80/tcp")
+        ports = container.attrs["NetworkSettings"]["Ports"].get(f"{probe.port}/tcp")
         if ports:
             connection = http.client.HTTPConnection("127.0.0.1", int(ports[0]["HostPort"]), timeout=30)
             try:
-                connection.request("GET", "/")
+                connection.request("GET", probe.path)
                 return connection.getresponse().read().decode(errors="replace")
             except (OSError, http.client.HTTPException):
                 pass  # not up yet

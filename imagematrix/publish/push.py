@@ -32,7 +32,7 @@ from imagematrix.prove import provenance, sbom, sign, smoke
 from imagematrix.publish import commit, plan
 from imagematrix.publish.plan import Decision
 from imagematrix.registry import Published, Registry, complaint, has_login, host_of, is_loopback
-from imagematrix.render.render import INPUTS_LABEL, RUNTIME, Files, input_digest, render
+from imagematrix.render.render import INPUTS_LABEL, Files, input_digest, render
 from imagematrix.render.tree import compare
 
 REVISION_LABEL = "org.opencontainers.image.revision"
@@ -208,7 +208,10 @@ class Publisher:
 
 def paths(variant: Variant) -> list[str]:
     """Return the folders that a variant is built from, as imagematrix.render.render.input_digest has them."""
-    return [f"build/{RUNTIME}", *(f"build/{variant.at(image).directory}" for image in variant.image.lineage)]
+    return [
+        f"build/{variant.image.server.runtime}",
+        *(f"build/{variant.at(image).directory}" for image in variant.image.lineage),
+    ]
 
 
 def mirror_of(variant: Variant) -> str:

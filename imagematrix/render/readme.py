@@ -8,14 +8,12 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from imagematrix import cli
 from imagematrix.errors import InputError
 from imagematrix.matrix.loading import load
 from imagematrix.matrix.model import OS, Matrix, Python
-from imagematrix.render.render import RUNTIME
 
 FILE = "README.md"
 
@@ -52,27 +50,30 @@ def _row(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def variables() -> str:
-    """Return the reference of the variables, as the runtime's own table has it."""
-    program = cli.ROOT / "templates/variables.py"
-    package = cli.ROOT / RUNTIME / "opt/hypercorn"
-    done = subprocess.run([sys.executable, str(program), str(package)], capture_output=True, text=True)
+def variables(matrix: Matrix, root: Path) -> str:
+    """Return the reference of the variables of each server: what the program that the matrix names for it prints."""
+    servers = dict.fromkeys(image.server for image in matrix.images)
+    return "\n\n".join(_printed(root, server.variables, server.runtime) for server in servers if server.variables)
+
+
+def _printed(root: Path, program: str, runtime: str) -> str:
+    done = subprocess.run([sys.executable, program, runtime], cwd=root, capture_output=True, text=True)
     if done.returncode:
-        raise InputError(f"{program.relative_to(cli.ROOT)}: {done.stderr.strip()}")
+        raise InputError(f"{program}: {done.stderr.strip()}")
     return done.stdout.strip()
 
 
-SECTIONS: dict[str, Callable[[Matrix], str]] = {"images": images, "variables": lambda matrix: variables()}
-
-
-def fill(text: str, matrix: Matrix) -> str:
+def fill(text: str, matrix: Matrix, root: Path) -> str:
     """Return README.md's text with the generated parts made anew. Raises InputError if a part has no place."""
-    for name, section in SECTIONS.items():
+    sections = {"images": images(matrix)}
+    if any(image.server.variables for image in matrix.images):
+        sections["variables"] = variables(matrix, root)
+    for name, section in sections.items():
         place = re.compile(rf"(?<=<!-- {name}: generated -->\n).*?(?=<!-- end of {name} -->)", re.DOTALL)
         if len(place.findall(text)) != 1:
             raise InputError(f"{FILE}: needs the lines `<!-- {name}: generated -->` and `<!-- end of {name} -->` once")
         before, after = place.split(text)
-        text = f"{before}{section(matrix)}\n{after}"
+        text = f"{before}{section}\n{after}"
     return text
 
 
@@ -83,7 +84,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     path: Path = arguments.root / FILE
     old = path.read_text(encoding="utf-8")
-    new = fill(old, load(arguments.root))
+    new = fill(old, load(arguments.root), arguments.root)
     if old == new:
         return 0
     if arguments.check:

@@ -23,8 +23,6 @@ INPUTS_LABEL = f"{LABELS}.inputs"
 """The digest of what an image is made from, its base excepted unless that is locked."""
 PARENT_LABEL = f"{LABELS}.parent"
 """The digest of what the parent is made from: who compares two images learns from it whether theirs changed."""
-RUNTIME = "runtime"
-"""The folder of plain files that every image gets."""
 MANIFEST = "manifest.json"
 
 
@@ -45,10 +43,11 @@ def render(matrix: Matrix, root: Path) -> Files:
 
     Raises InputError for a lock, a template or a runtime file that is missing or wrong.
     """
-    template = _template(root / "templates")
-    files = runtime(root)
+    servers = {image.server for image in matrix.images}
+    templates = {server.template: _template(root, server.template) for server in servers}
+    files = {path: file for server in servers for path, file in runtime(root, server.runtime).items()}
     for variant in matrix.variants:
-        files[f"{variant.directory}/Dockerfile"] = _text(_dockerfile(template, variant))
+        files[f"{variant.directory}/Dockerfile"] = _text(_dockerfile(templates[variant.image.server.template], variant))
         files[f"{variant.directory}/requirements.txt"] = _text(_requirements(variant))
         files[f"{variant.directory}/image.json"] = _json(_facts(variant))
     inputs = {variant.name: input_digest(variant, files) for variant in matrix.variants}
@@ -85,7 +84,7 @@ def input_digest(variant: Variant, files: Mapping[str, File]) -> str:
     for image in variant.image.lineage:
         folder = variant.at(image).directory
         own += [f"{folder}/requirements.txt", f"{folder}/image.json"]
-    own += [path for path in files if path.startswith(f"{RUNTIME}/")]
+    own += [path for path in files if path.startswith(f"{variant.image.server.runtime}/")]
     digest = hashlib.sha256()
     for path in sorted(own):
         file = files[path]
@@ -93,21 +92,21 @@ def input_digest(variant: Variant, files: Mapping[str, File]) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def runtime(root: Path) -> Files:
-    """Return the plain files that go into every image unchanged. Raises InputError if there are none."""
+def runtime(root: Path, folder: str) -> Files:
+    """Return the plain files of `folder`, which go into images unchanged. Raises InputError if there are none."""
     files = {}
-    for path in sorted((root / RUNTIME).rglob("*")):
+    for path in sorted((root / folder).rglob("*")):
         name = path.relative_to(root).as_posix()
         if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith("."):
             files[name] = File(path.read_bytes(), path.suffix == ".sh")
     if not files:
-        raise InputError(f"{RUNTIME}/: is missing or empty; the images have nothing to start")
+        raise InputError(f"{folder}/: is missing or empty; the images have nothing to start")
     return files
 
 
-def _template(folder: Path) -> jinja2.Template:
+def _template(root: Path, path: str) -> jinja2.Template:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder),
+        loader=jinja2.FileSystemLoader(root),
         undefined=jinja2.StrictUndefined,
         autoescape=False,  # a Dockerfile is no HTML
         trim_blocks=True,
@@ -116,13 +115,13 @@ def _template(folder: Path) -> jinja2.Template:
     )
     environment.filters["quoted"] = _quoted
     try:
-        return environment.get_template("Dockerfile.j2")
+        return environment.get_template(path)
     except jinja2.TemplateNotFound as error:
-        raise InputError(f"templates/{error.name}: is missing") from None
+        raise InputError(f"{error.name}: is missing") from None
     except jinja2.TemplateSyntaxError as error:
-        raise InputError(f"templates/{error.name}:{error.lineno}: {error.message}") from None
+        raise InputError(f"{error.name}:{error.lineno}: {error.message}") from None
     except UnicodeDecodeError:
-        raise InputError("templates/Dockerfile.j2: is not UTF-8 text") from None
+        raise InputError(f"{path}: is not UTF-8 text") from None
 
 
 def _quoted(text: str) -> str:
@@ -139,7 +138,7 @@ def _dockerfile(template: jinja2.Template, variant: Variant) -> str:
         raise
     except Exception as error:  # a template can call anything, so anything can go wrong in it
         said = error if isinstance(error, jinja2.TemplateError) else f"{type(error).__name__}: {error}"
-        raise InputError(f"templates/{template.name}:{_line(error)}: {said} (for {variant.name})") from None
+        raise InputError(f"{template.name}:{_line(error)}: {said} (for {variant.name})") from None
 
 
 def _line(error: BaseException) -> int:

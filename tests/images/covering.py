@@ -42,9 +42,9 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
     if "worker_class" not in metafunc.fixturenames:
         metafunc.parametrize("cell", [_param(one, one.name) for one in cells])
         return
-    pairs = [(one, name) for one in cells for name in sorted(one.worker_classes)]
+    pairs = [(one, name) for one in cells for name in worker_classes(one)]
     if metafunc.definition.get_closest_marker("every_class") is None:
-        pairs = [(one, sorted(one.worker_classes)[n % len(one.worker_classes)]) for n, one in enumerate(cells)]
+        pairs = [(one, worker_classes(one)[n % len(one.worker_classes)]) for n, one in enumerate(cells)]
     if "workers" not in metafunc.fixturenames:
         metafunc.parametrize(("cell", "worker_class"), [_param(one, f"{one.name}-{name}", name) for one, name in pairs])
         return
@@ -53,6 +53,12 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
         ("cell", "worker_class", "workers"),
         [_param(one, f"{one.name}-{name}-{count}", name, count) for one, name in pairs for count in counts[one]],
     )
+
+
+def worker_classes(variant: Variant) -> list[str]:
+    """Return the values of WORKER_CLASS that work in a variant: the server's own and those that its extras bring."""
+    brought = [extra.facts["worker_class"] for extra in variant.extras if "worker_class" in extra.facts]
+    return sorted(["asyncio", *brought])
 
 
 def _param(variant: Variant, name: str, *more: str | int) -> object:

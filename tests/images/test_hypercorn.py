@@ -7,6 +7,7 @@ from docker.client import DockerClient
 
 from imagematrix.matrix.model import LABELS, Variant
 from tests.images.container import Container, Runner, broken, installed
+from tests.images.covering import worker_classes
 
 APPLICATION = """
 async def app(scope, receive, send):
@@ -100,11 +101,13 @@ def test_starts_with_the_worker_classes_it_has_and_refuses_others(
     run: Runner, image: str, variant: Variant, worker_class: str
 ) -> None:
     with run(image, environment={"WORKER_CLASS": worker_class, "WEB_CONCURRENCY": "1"}) as container:
-        if worker_class in variant.worker_classes:
+        if worker_class in worker_classes(variant):
             assert container.get("/")[0] == 200
             assert container.stop() == 0
         else:
-            reason = next(one.exclusion.reason for one in variant.dropped if one.extra.worker_class == worker_class)
+            reason = next(
+                one.exclusion.reason for one in variant.dropped if one.extra.facts.get("worker_class") == worker_class
+            )
             assert container.wait() == 1
             assert reason in container.logs()
             assert "WORKER_CLASS" in container.logs()

@@ -97,7 +97,7 @@ MISTAKES = {
     "platform twice": (PLATFORMS, "[linux/amd64, linux/amd64]", "linux/amd64 is listed twice"),
     "Python twice in a list": ('["3.8", "3.9"]', '["3.8", "3.9", "3.9"]', "3.9 is listed twice"),
     "two extras of one package": ("package: trio", "package: uvloop", "uvloop is the package of trio already"),
-    "two extras of one worker": ("worker_class: trio", "worker_class: uvloop", "uvloop is the worker_class of trio already"),
+    "two extras with one fact": ("worker_class: trio", "worker_class: uvloop", "uvloop is the worker_class of trio already"),
     "two variants with one tag": ("suffix: -slim", 'suffix: ""', "two variants with one tag: full and slim have the same"),
     "alias that is a tag": (LATEST, "python3.8-slim: {os: slim}", "two variants with one tag: python3.8-slim is the tag"),
     "alias like a dated tag": (LATEST, "python3.8-slim-20261122: {os: slim}", "looks like a dated or version tag of"),

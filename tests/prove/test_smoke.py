@@ -50,7 +50,7 @@ def variant(matrix: Matrix) -> Variant:
 
 @pytest.fixture
 def container(variant: Variant, monkeypatch: pytest.MonkeyPatch) -> FakeContainer:
-    monkeypatch.setattr(smoke, "_answer", lambda container, platform: f"hypercorn {variant.server_version}")
+    monkeypatch.setattr(smoke, "_answer", lambda container, platform, probe: f"hypercorn {variant.server_version}")
     return FakeContainer("3.9", ["aioquic", "uvloop"])
 
 
