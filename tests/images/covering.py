@@ -44,7 +44,7 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
         return
     pairs = [(one, name) for one in cells for name in worker_classes(one)]
     if metafunc.definition.get_closest_marker("every_class") is None:
-        pairs = [(one, worker_classes(one)[n % len(one.worker_classes)]) for n, one in enumerate(cells)]
+        pairs = [(one, worker_classes(one)[n % len(worker_classes(one))]) for n, one in enumerate(cells)]
     if "workers" not in metafunc.fixturenames:
         metafunc.parametrize(("cell", "worker_class"), [_param(one, f"{one.name}-{name}", name) for one, name in pairs])
         return
