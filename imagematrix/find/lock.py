@@ -248,7 +248,7 @@ def main(argv: list[str] | None = None) -> int:
         print(line)
     if failures:
         raise UserError("\n".join(failures) + "\nnothing was written")
-    if not cli.filtered(arguments):
+    if not cli.filtered(arguments) and (arguments.root / "pyproject.toml").exists():
         files[arguments.root / "requirements.txt"] = tooling(arguments.root)
     _write(arguments.root, files, arguments.dry_run)
     return 0

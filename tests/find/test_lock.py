@@ -227,6 +227,7 @@ def test_locks_are_written_and_those_of_the_other_kind_removed(repository: Repos
 
 
 def test_all_locks_and_the_tools(repository: Repository, world: World) -> None:
+    (repository.root / "pyproject.toml").touch()
     result = repository.run(main=lock.main)
     assert result.status == 0, result.err
     assert (repository.root / "requirements.txt").read_text() == "tools\n"

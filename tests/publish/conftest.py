@@ -140,11 +140,11 @@ class Repository:
         return Result(done.returncode, done.stdout, done.stderr)
 
     def plan(self, *filters: str) -> dict[str, tuple[str, str]]:
-        rows = self.run("plan", "--json", *(filters or ("--tag", TAG))).rows
+        rows = self.run("publish.plan", "--json", *(filters or ("--tag", TAG))).rows
         return {f"{row['image']}:{row['tag']}": (row["action"], row["reason"]) for row in rows}
 
     def push(self, *arguments: str, tag: str = TAG, **environment: str) -> Result:
-        return self.run("push", "--json", "--allow-stand-ins", "--tag", tag, *arguments, **environment)
+        return self.run("publish.push", "--json", "--allow-stand-ins", "--tag", tag, *arguments, **environment)
 
     def published(self, *arguments: str, **environment: str) -> dict[str, str]:
         """Push, which must succeed; return variant -> digest."""
@@ -235,7 +235,7 @@ def origin(
     }
     made = Repository(root, registry, environment)
     made.edit("matrix.yaml", r"platforms: .*", "platforms: [linux/amd64]")
-    locked = made.run("base_lock", "--tag", TAG)
+    locked = made.run("find.base_lock", "--tag", TAG)
     assert locked.status == 0, locked.errors
     made.commit()
     return made

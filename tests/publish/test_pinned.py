@@ -80,7 +80,7 @@ def test_a_build_on_another_one_fails_with_one_line_for_each_variant(repository:
     repository.edit("matrix.yaml", BASE, NAME)
     (repository.root / "locks/bases.json").write_text(json.dumps({NAME: f"sha256:{'0' * 64}"}))
     repository.commit()
-    done = repository.run("build", "--json", "--tag", "python3.13-alpine")
+    done = repository.run("build.local", "--json", "--tag", "python3.13-alpine")
     assert done.status == 1
     assert [row["status"] for row in done.rows] == ["failed", "failed"]
     assert all("which locks/bases.json pins" in row["reason"] for row in done.rows)

@@ -17,7 +17,7 @@ def clean(repository: Repository) -> Repository:
 
 
 def refused(repository: Repository, *arguments: str, **environment: str) -> str:
-    done = repository.run("push", "--tag", TAG, *arguments, **environment)
+    done = repository.run("publish.push", "--tag", TAG, *arguments, **environment)
     assert done.status == 1
     assert len(done.errors.strip().splitlines()) == 1, done.errors
     assert not done.errors.startswith("error"), "as every other verb's"
@@ -44,14 +44,14 @@ def test_a_stale_build(clean: Repository) -> None:
 
 
 def test_a_base_without_a_digest(clean: Repository) -> None:
-    done = clean.run("push", "--tag", "python3.9-slim")
+    done = clean.run("publish.push", "--tag", "python3.9-slim")
     assert done.status == 1
     assert "locks/bases.json has no digest of python:3.9-slim-trixie: run make lock" in done.errors
 
 
 def test_a_missing_lock(clean: Repository) -> None:
     git(clean.root, "rm", "-q", "locks/python3.13.txt")
-    done = clean.run("push", "--tag", TAG)
+    done = clean.run("publish.push", "--tag", TAG)
     assert (done.status, done.errors.strip()) == (2, "locks/python3.13.txt: is missing; run: make lock")
 
 
