@@ -12,7 +12,7 @@ from hypercorn_image.config import effective
 from hypercorn_image.errors import StartError, report
 from hypercorn_image.listen import state
 from hypercorn_image.listen.sockets import Listeners
-from hypercorn_image.worker import worker
+from hypercorn_image.worker import running, worker
 
 
 def main(argv: Sequence[str]) -> int:
@@ -69,7 +69,7 @@ def _serve_alone(found: effective.Effective, listeners: Listeners, note: Callabl
 
     one.on_started = started
     signal.signal(signal.SIGHUP, cannot)
-    return worker.run(one)
+    return running.run(one)
 
 
 @contextlib.contextmanager

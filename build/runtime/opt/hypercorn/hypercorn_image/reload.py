@@ -20,7 +20,7 @@ from hypercorn_image.errors import StartError, report
 from hypercorn_image.listen.sockets import Listeners
 from hypercorn_image.process import channel
 from hypercorn_image.process.children import Child, how_ended
-from hypercorn_image.worker import worker
+from hypercorn_image.worker import running, worker
 
 INTERVAL = 0.25  # seconds between two looks at the files
 STOP_SECONDS = 2.0  # what requests in progress get when the code has changed
@@ -129,7 +129,7 @@ class Reloader:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda number, frame: setattr(self, "stopping", True))
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
-        worker.runner("asyncio")
+        running.runner("asyncio")
         seen = snapshot(self.directory)
         self._start()
         while not self.stopping:
@@ -156,7 +156,7 @@ class Reloader:
         def be_worker(child: Child) -> int:
             serving = worker.Worker(self.config, self.variables, None, self.listeners, {})
             serving.to_parent, serving.from_parent = child.sender, child.receiver
-            return worker.run(serving)
+            return running.run(serving)
 
         self.child = Child.fork(0, {}, be_worker)
 

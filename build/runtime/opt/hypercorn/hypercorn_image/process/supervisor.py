@@ -18,7 +18,7 @@ from hypercorn_image.listen import draining
 from hypercorn_image.listen.sockets import Listeners
 from hypercorn_image.process import channel
 from hypercorn_image.process.children import Child, how_ended
-from hypercorn_image.worker import worker
+from hypercorn_image.worker import running, worker
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 _BACK_OFF = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before the next try, for each failure in a row
@@ -61,7 +61,7 @@ class Supervisor:
     def run(self) -> int:
         """Supervise until stopped and return the exit status."""
         self._install_signals()
-        worker.runner(self.effective.config.worker_class)
+        running.runner(self.effective.config.worker_class)
         gc.collect()
         gc.freeze()  # a collection would write to every page that the workers share
         while not (self.stopping and not self.children):
@@ -185,7 +185,7 @@ class Supervisor:
                 others.close(but=listeners.shared.values())
         serving = worker.Worker(effective.config, effective.variables, self.loaded, listeners, one.quic)
         serving.to_parent, serving.from_parent = one.sender, one.receiver
-        return worker.run(serving)
+        return running.run(serving)
 
     # ---- what workers say ----------------------------------------------------------------------------------------
 
@@ -310,7 +310,7 @@ class Supervisor:
             effective = self.reload()
             listeners = Listeners(effective.config)
             listeners.open(self.listeners.shared)
-            worker.runner(effective.config.worker_class)
+            running.runner(effective.config.worker_class)
         except StartError as error:
             self._say(
                 "error", "SIGHUP: the old workers stay, the new configuration is wrong: %s", "; ".join(error.lines)

@@ -1,7 +1,7 @@
 """One worker: serves the application with Hypercorn's documented `serve` until it is told to stop.
 
 Runs in a forked child, or in the only process with WEB_CONCURRENCY=0. What is particular to an event loop is in
-`on_asyncio` and `on_trio`; which workers there are is the supervisor's business.
+`on_asyncio` and `on_trio`; `running` chooses between them; which workers there are is the supervisor's business.
 """
 
 import contextlib
@@ -10,10 +10,8 @@ import random
 import sys
 import threading
 import time
-import traceback
 from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional
 
-from hypercorn_image import logs
 from hypercorn_image.app import application
 from hypercorn_image.errors import StartError
 from hypercorn_image.listen import draining
@@ -183,53 +181,3 @@ def _end_of_last_resort(moment: float) -> None:
         os._exit(0)
 
     threading.Thread(target=end, daemon=True, name="hypercorn-image-end").start()
-
-
-def runner(worker_class: str) -> Callable[[Worker], None]:
-    """Import and return what runs a worker of `worker_class`; the parent calls it before it forks."""
-    if worker_class == "trio":
-        from hypercorn_image.worker import on_trio
-
-        return on_trio.run
-    from hypercorn_image.worker import on_asyncio
-
-    return on_asyncio.run
-
-
-def run(worker: Worker) -> int:
-    """Serve until told to stop and return the exit status; a failed start is told to the parent, or else raised."""
-    worker.config.logger_class = logs.chosen(worker.config, worker.variables)
-    try:
-        worker.prepare()
-        runner(worker.worker_class)(worker)
-    except StartError as error:
-        if worker.to_parent is None:
-            raise
-        worker.say(channel.FAILED, lines=error.lines, details=error.details)
-        return 1
-    except Exception as error:
-        failure = as_start_error(error)
-        if worker.to_parent is None:
-            raise failure from None
-        worker.say(channel.FAILED, lines=failure.lines, details=failure.details)
-        return 1
-    return 0
-
-
-def as_start_error(error: BaseException) -> StartError:
-    """Return what is said of an exception that came out of `serve`."""
-    import ssl
-
-    while getattr(error, "exceptions", None):  # a group, as trio raises
-        error = error.exceptions[0]  # type: ignore[attr-defined]
-    if isinstance(error, StartError):
-        return error
-    if isinstance(error, ssl.SSLError):
-        return StartError(
-            [f"TLS cannot be set up: {error}: check CERTFILE, KEYFILE, KEYFILE_PASSWORD, CA_CERTS and CIPHERS"]
-        )
-    if isinstance(error, OSError):
-        where = f" {error.filename!r}" if error.filename else ""
-        return StartError([f"the worker cannot serve{where}: {error.strerror or error}"])
-    details = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    return StartError([f"the worker cannot serve: {type(error).__name__}: {error}"], details)

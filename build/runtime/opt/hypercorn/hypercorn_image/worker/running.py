@@ -1,0 +1,63 @@
+"""Runs one worker on the event loop of its class, and says why one cannot serve.
+
+It stands above `worker`, which both loops use, and `on_asyncio` and `on_trio`, of which only the one asked for is
+imported.
+"""
+
+import traceback
+from typing import Callable
+
+from hypercorn_image import logs
+from hypercorn_image.errors import StartError
+from hypercorn_image.process import channel
+from hypercorn_image.worker.worker import Worker
+
+
+def runner(worker_class: str) -> Callable[[Worker], None]:
+    """Import and return what runs a worker of `worker_class`; the parent calls it before it forks."""
+    if worker_class == "trio":
+        from hypercorn_image.worker import on_trio
+
+        return on_trio.run
+    from hypercorn_image.worker import on_asyncio
+
+    return on_asyncio.run
+
+
+def run(worker: Worker) -> int:
+    """Serve until told to stop and return the exit status; a failed start is told to the parent, or else raised."""
+    worker.config.logger_class = logs.chosen(worker.config, worker.variables)
+    try:
+        worker.prepare()
+        runner(worker.worker_class)(worker)
+    except StartError as error:
+        if worker.to_parent is None:
+            raise
+        worker.say(channel.FAILED, lines=error.lines, details=error.details)
+        return 1
+    except Exception as error:
+        failure = as_start_error(error)
+        if worker.to_parent is None:
+            raise failure from None
+        worker.say(channel.FAILED, lines=failure.lines, details=failure.details)
+        return 1
+    return 0
+
+
+def as_start_error(error: BaseException) -> StartError:
+    """Return what is said of an exception that came out of `serve`."""
+    import ssl
+
+    while getattr(error, "exceptions", None):  # a group, as trio raises
+        error = error.exceptions[0]  # type: ignore[attr-defined]
+    if isinstance(error, StartError):
+        return error
+    if isinstance(error, ssl.SSLError):
+        return StartError(
+            [f"TLS cannot be set up: {error}: check CERTFILE, KEYFILE, KEYFILE_PASSWORD, CA_CERTS and CIPHERS"]
+        )
+    if isinstance(error, OSError):
+        where = f" {error.filename!r}" if error.filename else ""
+        return StartError([f"the worker cannot serve{where}: {error.strerror or error}"])
+    details = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    return StartError([f"the worker cannot serve: {type(error).__name__}: {error}"], details)
