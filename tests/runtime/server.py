@@ -72,7 +72,11 @@ class Server:
 
     def urls(self) -> list[str]:
         """Return where it serves, as the log says."""
-        line = next(line for line in reversed(self.log.splitlines()) if "erving " in line and "://" in line)
+        line = next(
+            line
+            for line in reversed(self.log.splitlines())
+            if ("erving " in line or "listening on" in line) and "://" in line
+        )
         return re.findall(r"https?://\S+?(?=,|$| )", line)
 
     @property

@@ -1,0 +1,270 @@
+"""Random histories against the pure structure of `process/wanted.py`, and what must hold in each.
+
+The world below does what the structure says, as well or badly as hypothesis likes. After each step and at the end the
+invariants are checked. FULL=1 tries 20,000 histories.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import Any
+
+from hypercorn_image.errors import StartError
+from hypercorn_image.process import wanted
+from hypercorn_image.process.wanted import Generation, State, Wanted
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+GRACEFUL, STARTUP = 20.0, 10.0
+HISTORIES = 20_000 if os.environ.get("FULL") else 500
+ENDLESS = 10_000  # steps, far more than anything here needs
+
+
+def configured(number: int, workers: int) -> Generation:
+    return Generation(number, workers, GRACEFUL, STARTUP)
+
+
+class World(RuleBasedStateMachine):
+    """Processes that start, serve, die and leave; a clock; an operator."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now, self.pids, self.generations = 100.0, 0, 0
+        self.fork_fails = False
+        self.reads: list[int | None] = []  # what the next reads of the configuration give: workers, or None if wrong
+        self.wanted = Wanted(configured(0, 2))
+        self.largest = 2
+        self.said: Counter[type] = Counter()
+        self.asked_since_read = False
+        self.react()
+
+    # ---- doing what it says ------------------------------------------------------------------------------------------
+
+    def react(self) -> None:
+        for _ in range(ENDLESS):
+            actions = self.wanted.reconcile(self.now)
+            for action in actions:
+                self.said[type(action)] += 1
+                self.carry_out(action)
+            if not actions:
+                return
+        raise AssertionError("reconcile never comes to an end")
+
+    def carry_out(self, action: Any) -> None:
+        if isinstance(action, wanted.Fork):
+            assert self.wanted.stopping is None, "a stop starts nobody"
+            if self.fork_fails:
+                self.fork_fails = False
+                self.wanted.fork_failed(action, StartError(["fork: no"]), self.now)
+            else:
+                self.pids += 1
+                self.wanted.forked(action, self.pids, self.now)
+        elif isinstance(action, wanted.ReadConfiguration):
+            self.asked_since_read = False
+            workers = self.reads.pop(0) if self.reads else 2
+            if workers is not None:
+                self.generations += 1
+                self.largest = max(self.largest, workers)
+                self.wanted.reload(configured(self.generations, workers))
+        elif isinstance(action, (wanted.Kill, wanted.Leave)):
+            assert action.pid in self.wanted.workers, "only workers that are there are told anything"
+
+    def pids_in(self, state: State) -> list[int]:
+        return [pid for pid, one in self.wanted.workers.items() if one.state is state]
+
+    def pick(self, data: st.DataObject, state: State) -> int:
+        return data.draw(st.sampled_from(self.pids_in(state)))
+
+    # ---- what happens ------------------------------------------------------------------------------------------------
+
+    @precondition(lambda self: self.pids_in(State.STARTING))
+    @rule(data=st.data())
+    def a_worker_serves(self, data: st.DataObject) -> None:
+        self.wanted.ready(self.pick(data, State.STARTING), self.now)
+        self.react()
+
+    @precondition(lambda self: self.pids_in(State.STARTING))
+    @rule(data=st.data())
+    def a_worker_dies_while_starting(self, data: st.DataObject) -> None:
+        pid = self.pick(data, State.STARTING)
+        before = sum(self.said[note] for note in (wanted.FailedToStart, wanted.ReloadFailed, wanted.CannotServe))
+        self.wanted.ended(pid, "status 1", StartError(["no"]), self.now)
+        self.react()
+        after = sum(self.said[note] for note in (wanted.FailedToStart, wanted.ReloadFailed, wanted.CannotServe))
+        assert after > before, "a start that fails is reported"
+
+    @precondition(lambda self: self.pids_in(State.SERVING))
+    @rule(data=st.data())
+    def a_worker_dies_while_serving(self, data: st.DataObject) -> None:
+        before = self.said[wanted.Died]
+        self.wanted.ended(self.pick(data, State.SERVING), "SIGKILL", None, self.now)
+        self.react()
+        assert self.said[wanted.Died] == before + 1, "a death is reported once"
+
+    @precondition(lambda self: self.pids_in(State.LEAVING))
+    @rule(data=st.data())
+    def a_worker_has_left(self, data: st.DataObject) -> None:
+        self.wanted.ended(self.pick(data, State.LEAVING), "status 0", None, self.now)
+        self.react()
+
+    @precondition(lambda self: self.wanted.workers)
+    @rule(data=st.data())
+    def a_worker_asks_to_be_replaced(self, data: st.DataObject) -> None:
+        self.wanted.leaves(data.draw(st.sampled_from(sorted(self.wanted.workers))), "reached max_requests (5)")
+        self.react()
+
+    @rule(pid=st.integers(0, 60))
+    def a_message_comes_late(self, pid: int) -> None:
+        """Of a worker that has ended, or twice."""
+        if pid not in self.wanted.workers or self.wanted.workers[pid].state is not State.STARTING:
+            self.wanted.ready(pid, self.now)
+        if pid not in self.wanted.workers:
+            self.wanted.ended(pid, "status 0", None, self.now)
+        self.react()
+
+    @rule(reads=st.lists(st.none() | st.integers(1, 4), min_size=1, max_size=2))
+    def sighup(self, reads: list[int | None]) -> None:
+        self.reads = reads
+        self.asked_since_read = True
+        self.wanted.ask_reload()
+        self.react()
+
+    @rule()
+    def the_next_fork_fails(self) -> None:
+        self.fork_fails = True
+
+    @rule(seconds=st.sampled_from([0.1, 0.5, 3.0, 11.0, 40.0, 500.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+        self.react()
+
+    @rule(seconds=st.sampled_from([1.0, 100.0]))
+    def the_clock_goes_back(self, seconds: float) -> None:
+        self.now -= seconds
+        self.react()
+
+    @precondition(lambda self: self.pids > 4)
+    @rule()
+    def sigterm(self) -> None:
+        self.wanted.stop("SIGTERM received", self.now)
+        self.react()
+
+    # ---- what must hold ----------------------------------------------------------------------------------------------
+
+    @invariant()
+    def a_slot_has_one_worker_and_at_most_one_that_starts(self) -> None:
+        staying = [one for one in self.wanted.workers.values() if one.state is not State.LEAVING]
+        for state in (State.SERVING, State.STARTING):
+            slots = Counter(one.slot for one in staying if one.state is state)
+            assert not slots or max(slots.values()) == 1, f"two workers {state.value} in one slot"
+
+    @invariant()
+    def there_are_no_more_than_configured_and_those_replaced(self) -> None:
+        workers = self.wanted.workers.values()
+        serving = {one.slot for one in workers if one.state is State.SERVING}
+        starting = [one for one in workers if one.state is State.STARTING]
+        assert len(serving) <= self.largest
+        assert all(one.slot < self.wanted.generation.workers for one in starting)
+        rolling = [one for one in starting if one.slot in serving and not self.current(one.slot).recycle]
+        assert len(rolling) <= 1, "what serves is replaced one at a time"
+
+    def current(self, slot: int) -> wanted.Worker:
+        return next(one for one in self.wanted.workers.values() if one.slot == slot and one.state is State.SERVING)
+
+    @invariant()
+    def nothing_is_waited_for_that_cannot_come(self) -> None:
+        for one in self.wanted.workers.values():
+            bounded = one.limit is not None
+            assert bounded or one.state is State.SERVING or not self.wanted.serving, "a worker that nobody ends"
+        if self.wanted.stopping is None and not self.wanted.workers:
+            assert self.wanted.wake_in(self.now) is not None, "nothing serves, and nothing will"
+
+    def teardown(self) -> None:
+        """From now on all goes well: what was begun must come to its end."""
+        self.fork_fails = False
+        for _ in range(ENDLESS):
+            self.react()
+            if self.finished():
+                break
+            self.goes_well()
+        else:
+            raise AssertionError(f"it never ends: {vars(self.wanted)}")
+        if self.wanted.stopping is not None:
+            return
+        serving = {one.slot: one for one in self.wanted.workers.values()}
+        assert set(serving) == set(range(self.wanted.generation.workers)), "every slot is served"
+        assert all(one.generation == self.wanted.generation for one in serving.values()), "by the wanted generation"
+        assert not self.wanted.reload_asked
+        assert not self.asked_since_read, "a reload was swallowed"
+        assert not self.wanted.reloading, "a reload has neither succeeded nor failed"
+
+    def goes_well(self) -> None:
+        for pid, one in list(self.wanted.workers.items()):
+            if one.state is State.STARTING:
+                self.wanted.ready(pid, self.now)
+            elif one.state is State.LEAVING:
+                self.wanted.ended(pid, "status 0", None, self.now)
+        self.react()
+        self.now += min(self.wanted.wake_in(self.now) or 0.0, 60.0)
+
+    def finished(self) -> bool:
+        if self.wanted.stopping is not None:
+            return self.wanted.over
+        states = {one.state for one in self.wanted.workers.values()}
+        return states == {State.SERVING} and self.wanted.wake_in(self.now) is None
+
+
+def test_every_history_keeps_the_promises() -> None:
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        World,
+        settings=settings(
+            max_examples=HISTORIES,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def test_a_stop_ends_though_nobody_leaves() -> None:
+    one = Wanted(configured(0, 3))
+    now, pids = 0.0, 0
+    for _ in range(3):
+        for action in one.reconcile(now):
+            if isinstance(action, wanted.Fork):
+                pids += 1
+                one.forked(action, pids, now)
+    for pid in list(one.workers):
+        one.ready(pid, now)
+    one.reconcile(now)
+    one.stop("SIGTERM received", now)
+    killed: list[int] = []
+    while not one.over:
+        for action in one.reconcile(now):
+            if isinstance(action, wanted.Kill):
+                killed.append(action.pid)
+                one.ended(action.pid, "SIGKILL", None, now)
+        now += one.wake_in(now) or 0.0
+        assert now <= GRACEFUL + wanted.AFTER_TIMEOUT
+    assert sorted(killed) == [1, 2, 3]
+
+
+def test_a_replacement_that_hangs_is_given_up_and_said() -> None:
+    one = Wanted(configured(0, 1))
+    (fork,) = one.reconcile(0.0)
+    assert isinstance(fork, wanted.Fork)
+    one.forked(fork, 1, 0.0)
+    one.ready(1, 2.0)
+    one.reconcile(2.0)
+    one.reload(configured(1, 1))
+    fork = next(action for action in one.reconcile(2.0) if isinstance(action, wanted.Fork))
+    one.forked(fork, 2, 2.0)
+    limit = one.wake_in(2.0)
+    assert limit == STARTUP + wanted.AT_LEAST
+    assert one.reconcile(2.0 + limit) == [wanted.Kill(2)]
+    one.ended(2, "SIGKILL", None, 2.0 + limit)
+    (note,) = one.reconcile(2.0 + limit)
+    assert isinstance(note, wanted.ReloadFailed)
+    assert note.failure.lines == [f"it did not start within {limit:g} s"]
