@@ -1,4 +1,4 @@
-"""Two things at once, with real processes: a signal while a worker starts, a death during a reload, a fork that fails."""
+"""Two things at once, with real processes: a signal while a worker starts, a death in a reload, a fork that fails."""
 
 from __future__ import annotations
 
@@ -131,10 +131,10 @@ def test_a_failed_fork_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> N
     closed: list[str] = []
     quic: dict[str, Any] = {"bind": SimpleNamespace(close=lambda: closed.append("quic"))}
     monkeypatch.setattr(children.os, "fork", fails)
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     with pytest.raises(OSError, match="temporarily"):
         Child.fork(0, 0, quic, lambda one: 0)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
     assert closed == ["quic"]
 
 
@@ -148,10 +148,8 @@ def test_workers_of_a_preloaded_application_leave_its_finalizers_to_the_parent(s
         "        file.write(f'handler {os.getpid()}\\n')\n"
         "atexit.register(note)\n" + (APPLICATIONS / "main.py").read_text()
     )
-    path = f"{tmp_path}:{Path(APPLICATIONS)}"
-    with server(
-        PRELOAD_APP="true", WEB_CONCURRENCY=1, MODULE_NAME="preloaded", PYTHONPATH=path, TMPDIR=tmp_path
-    ) as one:
+    found = {"MODULE_NAME": "preloaded", "PYTHONPATH": f"{tmp_path}:{APPLICATIONS}", "TMPDIR": str(tmp_path)}
+    with server(PRELOAD_APP="true", WEB_CONCURRENCY=1, **found) as one:
         one.serving()
         assert "started threads (heartbeat)" in one.log
         (directory,) = tmp_path.glob("tmp*")

@@ -12,6 +12,7 @@ from hypercorn_image.config import effective
 from hypercorn_image.errors import StartError, report
 from hypercorn_image.listen import state
 from hypercorn_image.listen.sockets import Listeners
+from hypercorn_image.process import inherited
 from hypercorn_image.worker import running, worker
 
 
@@ -27,6 +28,7 @@ def main(argv: Sequence[str]) -> int:
     def load() -> effective.Effective:
         found = effective.load(os.environ, argv, application.DIRECTORY)
         found.config.logger_class = logs.chosen(found.config, found.variables)
+        running.runner(found.config.worker_class)  # imported once, before the workers are forked
         return found
 
     try:
@@ -43,14 +45,32 @@ def _serve(load: Callable[[], effective.Effective]) -> int:
         with _pid_file(found.config.pid_path), _state_file(found.variables) as note:
             if found.config.workers == 0:
                 return _serve_alone(found, listeners, note)
-            from hypercorn_image.process.supervisor import Supervisor
+            from hypercorn_image.process.children import Child
+            from hypercorn_image.process.supervisor import Configuration, Supervisor
 
-            supervisor = Supervisor(found, listeners, load, lambda: note(supervisor.listeners))
+            loaded = None
             if found.variables.get("PRELOAD_APP"):
-                supervisor.loaded = worker.Loaded(*application.load(found.application))
-            return supervisor.run()
+                loaded = _preload(found)
+
+            def be_worker(one: Child, effective: effective.Effective, listeners: Listeners) -> int:
+                if loaded is not None:
+                    inherited.forget_finalizers()
+                serving = worker.Worker(effective.config, effective.variables, loaded, listeners, one.quic)
+                serving.to_parent, serving.from_parent = one.sender, one.receiver
+                return running.run(serving)
+
+            return Supervisor(Configuration(found, listeners), load, be_worker, note).run()
     finally:
         listeners.close()
+
+
+def _preload(found: effective.Effective) -> worker.Loaded:
+    loaded = worker.Loaded(*application.load(found.application))
+    names = inherited.threads()
+    if names and found.config.log.error_logger is not None:
+        message = "PRELOAD_APP: importing %s started threads (%s); workers are forked without them"
+        found.config.log.error_logger.warning(message, found.application, ", ".join(names))
+    return loaded
 
 
 def _serve_alone(found: effective.Effective, listeners: Listeners, note: Callable[[Listeners], None]) -> int:

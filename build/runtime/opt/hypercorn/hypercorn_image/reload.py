@@ -118,6 +118,7 @@ class Reloader:
     def __init__(self, config: Any, variables: Dict[str, Any], listeners: Listeners, directory: str) -> None:
         self.config, self.variables, self.listeners, self.directory = config, variables, listeners, directory
         self.child: Optional[Child] = None
+        self.ready = False  # whether it serves
         self.stopping = False
 
     def run(self) -> int:
@@ -158,7 +159,8 @@ class Reloader:
             serving.to_parent, serving.from_parent = child.sender, child.receiver
             return running.run(serving)
 
-        self.child = Child.fork(0, {}, be_worker)
+        self.ready = False
+        self.child = Child.fork(0, 0, {}, be_worker)
 
     def _look_after(self) -> None:
         """Hear what the worker says, and note its end: an error is shown, and the next save tries again."""
@@ -167,7 +169,7 @@ class Reloader:
             return
         for message in child.receiver.receive():
             if message["what"] == channel.READY:
-                child.ready = True
+                self.ready = True
                 self._say(
                     "info",
                     "Serving %s at %s, reloading on changes below %s",
@@ -188,12 +190,13 @@ class Reloader:
         child = self.child
         if child is None:
             return
-        child.stop(STOP_SECONDS)
+        child.leave(STOP_SECONDS, last=True, starting=not self.ready)
+        kill_at = time.monotonic() + (STOP_SECONDS if self.ready else 0.5)
         while True:
             done, _ = os.waitpid(child.pid, os.WNOHANG)
             if done:
                 break
-            if child.kill_at is not None and time.monotonic() > child.kill_at:
+            if time.monotonic() > kill_at:
                 child.kill()
             time.sleep(0.01)
         child.close()

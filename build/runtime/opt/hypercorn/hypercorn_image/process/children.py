@@ -4,42 +4,46 @@ import contextlib
 import os
 import signal
 import sys
-import time
 import traceback
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 from hypercorn_image.errors import StartError
 from hypercorn_image.process import channel
 
-_AFTER_TIMEOUT = 0.75  # seconds after the graceful timeout at which a worker is killed
-_WHILE_STARTING = 0.5  # seconds that one which serves nothing yet has to end
+# A worker acts on none of these, and by default each would end it. They may reach it by way of the process group.
+_PARENTS = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Child:
-    """One worker process. `slot` is its place among the workers; `quic` are the UDP sockets that are its own."""
+    """One worker process. `slot` is its place among the workers, `quic` are the UDP sockets that are its own."""
 
-    def __init__(self, slot: int, quic: Dict[str, Any]) -> None:
-        self.slot, self.quic = slot, quic
+    def __init__(self, slot: int, generation: int, quic: Dict[str, Any]) -> None:
+        self.slot, self.generation, self.quic = slot, generation, quic
         self.pid = 0
-        self.born = time.monotonic()
-        self.ready = False  # accepts connections
-        self.leaving = False  # a replacement has been asked for
-        self.stopping = False  # was told to stop
-        self.rolling = False  # started by a SIGHUP
-        self.kill_at: Optional[float] = None
-        self.failure: Optional[StartError] = None
+        self.failure: Optional[StartError] = None  # what it said of its start
         self.receiver: channel.Receiver
         self.sender: channel.Sender
 
     @classmethod
-    def fork(cls, slot: int, quic: Dict[str, Any], be_worker: Callable[["Child"], int]) -> "Child":
-        """Fork; the new process runs `be_worker` and exits with what it returns. Raises OSError."""
-        child = cls(slot, quic)
-        read_parent, write_parent = os.pipe()
-        read_child, write_child = os.pipe()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        child.pid = os.fork()
+    def fork(cls, slot: int, generation: int, quic: Dict[str, Any], be_worker: Callable[["Child"], int]) -> "Child":
+        """Fork; the new process runs `be_worker` and exits with what it returns.
+
+        `quic` is the child's from now on. Raises OSError, and then nothing is left open.
+        """
+        child = cls(slot, generation, quic)
+        opened: List[int] = []
+        try:
+            opened += os.pipe()
+            opened += os.pipe()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            child.pid = os.fork()
+        except OSError:
+            for descriptor in opened:
+                os.close(descriptor)
+            child.close_quic()
+            raise
+        read_parent, write_parent, read_child, write_child = opened
         if child.pid == 0:
             os.close(read_parent)
             os.close(write_child)
@@ -50,22 +54,17 @@ class Child:
         child.receiver, child.sender = channel.Receiver(read_parent), channel.Sender(write_child)
         return child
 
-    def stop(self, seconds: float, last: bool = False) -> None:
-        """Tell it to finish what it does within `seconds`; one that is still starting is ended.
+    def leave(self, seconds: float, last: bool, starting: bool) -> None:
+        """Tell it to finish what it does within `seconds`; one that is `starting` is ended.
 
         `last` says that nobody goes on accepting.
         """
-        if self.stopping:
-            return
-        self.stopping = True
         self.sender.send(channel.STOP, seconds=seconds, last=last)
-        self.kill_at = time.monotonic() + (seconds + _AFTER_TIMEOUT if self.ready else _WHILE_STARTING)
-        if not self.ready:
+        if starting:
             self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """End it now."""
-        self.kill_at = None
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: int) -> None:
@@ -79,14 +78,10 @@ class Child:
         self.quic = {}
 
     def close(self) -> None:
-        """Close all that the parent holds of it."""
+        """Close what this process holds of it: the parent at its end, or another worker just forked."""
         self.receiver.close()
         self.sender.close()
         self.close_quic()
-
-    def forget(self) -> None:
-        """In another worker just forked: close what was inherited of this one."""
-        self.close()
 
 
 def _exit_with(run: Callable[[], int]) -> None:
@@ -94,11 +89,10 @@ def _exit_with(run: Callable[[], int]) -> None:
     status = 1
     try:
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+        for number in (signal.SIGTERM, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
-        # Ctrl-C goes to the whole process group: it is for the parent to act on. A handler and not SIG_IGN, which the
-        # application's own subprocesses would inherit.
-        signal.signal(signal.SIGINT, lambda number, frame: None)
+        for number in _PARENTS:  # a handler and not SIG_IGN, which the application's own subprocesses would inherit
+            signal.signal(number, lambda number, frame: None)
         status = run()
     except SystemExit as leaving:
         status = leaving.code if isinstance(leaving.code, int) else 1
