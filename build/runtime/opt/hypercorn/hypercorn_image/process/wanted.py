@@ -1,0 +1,439 @@
+"""Which workers there should be, and what to do about it: one pure structure and one `reconcile`.
+
+Signals, deaths, messages and time only change what is wanted (`stop`, `ask_reload`, `reload`) or known (`forked`,
+`ready`, `ended`). `reconcile` alone decides. Nothing here forks, logs or reads a clock: that is `supervisor`'s.
+
+Each slot from 0 to `workers` - 1 wants one worker that serves, of the wanted generation of the configuration. A reload
+makes a new generation wanted. Until a worker of it has served, it may fail: then the generation before is wanted again.
+"""
+
+from enum import Enum
+from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Union
+
+from hypercorn_image.errors import StartError
+
+BACK_OFF = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before the next start, for each failure in a row
+LIVED = 10.0  # seconds of life after which a death begins a new row of failures
+AFTER_TIMEOUT = 0.75  # seconds after the graceful timeout at which a worker is killed
+WHILE_STARTING = 0.5  # seconds that a worker has to end which serves nothing yet
+SLOWER = 5  # times the slowest start so far, and
+AT_LEAST = 60.0  # seconds: what a start may take beyond STARTUP_TIMEOUT while other workers serve
+
+
+class Timer(NamedTuple):
+    """A stretch of time."""
+
+    since: float
+    seconds: float
+
+    def left(self, now: float) -> float:
+        """Return how many seconds remain."""
+        return max(0.0, self.since + self.seconds - now)
+
+
+class Generation(NamedTuple):
+    """A configuration, as far as it says which workers there should be. Times are in seconds."""
+
+    number: int
+    workers: int
+    graceful_timeout: float
+    startup_timeout: float
+
+
+class State(Enum):
+    """Where a worker is in its life."""
+
+    STARTING = "starting"
+    SERVING = "serving"
+    LEAVING = "leaving"  # was told to leave, or to end
+
+
+class Worker:
+    """What is known of one worker process."""
+
+    def __init__(self, pid: int, slot: int, generation: Generation, now: float) -> None:
+        self.pid, self.slot, self.generation, self.born = pid, slot, generation, now
+        self.state = State.STARTING
+        self.recycle = False  # asks to be replaced
+        self.served = False
+        self.limit: Optional[Timer] = None  # it is killed when this has run out
+        self.killed = False
+
+
+class Slot:
+    """A place among the workers: how often it has failed in a row, and until when it waits."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self.wait: Optional[Timer] = None
+
+    def failed(self, now: float) -> float:
+        """Note a failure; return the seconds until the next start."""
+        delay = BACK_OFF[min(self.failures, len(BACK_OFF) - 1)]
+        self.failures += 1
+        self.wait = Timer(now, delay)
+        return delay
+
+
+# ---- what reconcile returns: actions, and notes, which are only said -------------------------------------------------
+
+
+class Fork(NamedTuple):
+    """Fork a worker; then call `forked` or `fork_failed`."""
+
+    slot: int
+    generation: Generation
+
+
+class Leave(NamedTuple):
+    """Tell a worker to finish within `seconds`. One that is `starting` is ended. `last`: nobody goes on accepting."""
+
+    pid: int
+    seconds: float
+    last: bool
+    starting: bool
+
+
+class Kill(NamedTuple):
+    """Kill a worker."""
+
+    pid: int
+
+
+class CloseListeners(NamedTuple):
+    """Let no new connection in, in at most `seconds`. All workers leave after it."""
+
+    seconds: float
+
+
+class ReadConfiguration(NamedTuple):
+    """Read the configuration again; then call `reload`, or say why not."""
+
+
+class Serving(NamedTuple):
+    """Every slot is served, for the first time."""
+
+
+class Started(NamedTuple):
+    """A worker serves."""
+
+    pid: int
+
+
+class Replaced(NamedTuple):
+    """A worker serves in the place of another, which leaves."""
+
+    pid: int
+    old: int
+
+
+class Restarting(NamedTuple):
+    """A worker asks to be replaced."""
+
+    pid: int
+    reason: str
+
+
+class Died(NamedTuple):
+    """A worker that served has died. `retry`: seconds until the next start; None when its replacement is starting."""
+
+    pid: int
+    how: str
+    retry: Optional[float]
+
+
+class Left(NamedTuple):
+    """A worker that was told to leave has ended."""
+
+    pid: int
+    how: str
+
+
+class FailedToStart(NamedTuple):
+    """A worker could not start; the next try is in `retry` seconds."""
+
+    failure: StartError
+    retry: float
+
+
+class CannotServe(NamedTuple):
+    """A worker could not start, and nothing serves: the container ends."""
+
+    failure: StartError
+
+
+class ReloadStarted(NamedTuple):
+    """A reload begins."""
+
+    workers: int
+
+
+class ReloadFailed(NamedTuple):
+    """A reload has failed; the workers that were there stay."""
+
+    failure: StartError
+
+
+class ReloadComplete(NamedTuple):
+    """Every slot is served by the new configuration."""
+
+
+class Overdue(NamedTuple):
+    """A worker is killed, since it did not leave within `seconds`."""
+
+    pid: int
+    seconds: float
+
+
+class Stopping(NamedTuple):
+    """The stop begins."""
+
+    reason: str
+
+
+Action = Union[
+    Fork, Leave, Kill, CloseListeners, ReadConfiguration, Serving, Started, Replaced, Restarting, Died, Left,
+    FailedToStart, CannotServe, ReloadStarted, ReloadFailed, ReloadComplete, Overdue, Stopping,
+]  # fmt: skip
+
+
+class Wanted:
+    """What is wanted and what is known.
+
+    Every `now` is in seconds, of one clock. Time stands still while that clock goes back.
+    """
+
+    def __init__(self, generation: Generation) -> None:
+        self.generation = generation
+        self.fallback: Optional[Generation] = None  # wanted again if `generation`, which is new, cannot start
+        self.reload_asked = self.reloading = False
+        self.serving = False  # every slot has been served once
+        self.stopping: Optional[Timer] = None
+        self.status = 0
+        self.workers: Dict[int, Worker] = {}
+        self._slots: Dict[int, Slot] = {}
+        self._slowest = 0.0
+        self._actions: List[Action] = []
+        self._listening = True
+        self._time = self._seen = 0.0
+
+    @property
+    def over(self) -> bool:
+        """Whether the stop has ended."""
+        return self.stopping is not None and not self.workers
+
+    def generations(self) -> Set[int]:
+        """Return the numbers of the generations that a worker serves, or that one may be started of."""
+        numbers = {one.generation.number for one in self.workers.values() if one.state is not State.LEAVING}
+        return numbers | {one.number for one in (self.generation, self.fallback) if one is not None}
+
+    def leaves_a_gap(self, pid: int) -> bool:
+        """Tell whether the end of a worker is unexpected, and no other serves or starts in its slot."""
+        worker = self.workers.get(pid)
+        if worker is None or worker.state is State.LEAVING or self.stopping is not None:
+            return False
+        others = self._in(worker.slot, State.STARTING) + self._in(worker.slot, State.SERVING)
+        return others == [worker]
+
+    # ---- what happens ------------------------------------------------------------------------------------------------
+
+    def forked(self, fork: Fork, pid: int, now: float) -> None:
+        """A worker was forked."""
+        now = self._tick(now)
+        worker = self.workers[pid] = Worker(pid, fork.slot, fork.generation, now)
+        if self.serving or self._in(fork.slot, State.SERVING):  # a first start takes as long as it takes
+            worker.limit = Timer(now, fork.generation.startup_timeout + max(AT_LEAST, SLOWER * self._slowest))
+
+    def fork_failed(self, fork: Fork, failure: StartError, now: float) -> None:
+        """A worker could not be forked, for want of processes, memory or sockets: that may pass."""
+        self._failed(fork.slot, fork.generation, failure, self._tick(now), passing=True)
+
+    def ready(self, pid: int, now: float) -> None:
+        """A worker serves."""
+        now = self._tick(now)
+        worker = self.workers.get(pid)
+        if worker is None or worker.state is not State.STARTING:
+            return
+        worker.state, worker.served, worker.limit = State.SERVING, True, None
+        self._slowest = max(self._slowest, now - worker.born)
+        if worker.generation == self.generation:
+            self.fallback = None
+        if self.serving and self._in(worker.slot, State.SERVING) == [worker]:
+            self._actions.append(Started(pid))
+
+    def leaves(self, pid: int, reason: str) -> None:
+        """A worker asks to be replaced."""
+        worker = self.workers.get(pid)
+        if worker is not None and worker.state is not State.LEAVING and not worker.recycle:
+            worker.recycle = True
+            self._actions.append(Restarting(pid, reason))
+
+    def ended(self, pid: int, how: str, failure: Optional[StartError], now: float) -> None:
+        """A worker has ended, `how` in words. `failure` is what it said of a start that failed."""
+        now = self._tick(now)
+        worker = self.workers.pop(pid, None)
+        if worker is None:
+            return
+        if worker.state is State.STARTING:
+            if worker.killed and worker.limit is not None:
+                failure = StartError([f"it did not start within {worker.limit.seconds:g} s"])
+            self._failed(
+                worker.slot,
+                worker.generation,
+                failure or StartError([f"it exited with {how} while it was starting"]),
+                now,
+            )
+        elif worker.state is State.SERVING:
+            slot = self._slot(worker.slot)
+            if now - worker.born > LIVED:
+                slot.failures = 0
+            delay = slot.failed(now)
+            self._actions.append(Died(pid, how, None if self._in(worker.slot, State.STARTING) else delay))
+        else:
+            self._actions.append(Left(pid, how))
+
+    def _failed(
+        self, slot: int, generation: Generation, failure: StartError, now: float, passing: bool = False
+    ) -> None:
+        if self.stopping or generation != self.generation:
+            return
+        if self.fallback is not None:
+            self.generation, self.fallback = self.fallback, None
+            # The reload before it may have been on its way: that one goes on.
+            self.reloading = any(one.generation != self.generation for one in self._in(None, State.SERVING))
+            self._actions.append(ReloadFailed(failure))
+        elif self.serving and (passing or self._in(None, State.SERVING)):
+            place = self._slot(slot)
+            place.failures = max(1, place.failures)
+            self._actions.append(FailedToStart(failure, place.failed(now)))
+        else:  # whoever runs the container is to know, and to decide
+            self.status = failure.status
+            self._actions.append(CannotServe(failure))
+            self._stop("A worker failed to start", now)
+
+    def ask_reload(self) -> None:
+        """The configuration is to be read again, once every slot has been served."""
+        self.reload_asked = True
+
+    def reload(self, generation: Generation) -> None:
+        """A new generation is wanted, whatever became of a reload before it."""
+        if self.fallback is None:
+            self.fallback = self.generation
+        self.generation, self.reloading = generation, True
+        self._slots = {}
+        self._actions.append(ReloadStarted(generation.workers))
+
+    def stop(self, reason: str, now: float) -> None:
+        """All workers leave, within the graceful timeout. A second stop changes nothing of the first."""
+        self._stop(reason, self._tick(now))
+
+    def _stop(self, reason: str, now: float) -> None:
+        if self.stopping is None:
+            self.stopping = Timer(now, self.generation.graceful_timeout)
+            self._actions.append(Stopping(reason))
+
+    # ---- what follows ------------------------------------------------------------------------------------------------
+
+    def reconcile(self, now: float) -> List[Action]:
+        """Return what is to be done and said now, in this order. Call it until it returns nothing."""
+        now = self._tick(now)
+        actions, self._actions = self._actions, []
+        if self.stopping is not None:
+            actions += self._leave_all(now)
+        else:
+            actions += self._settle()
+            actions += self._retire(now)
+            actions += self._start(now)
+        return actions + list(self._overdue(now))
+
+    def wake_in(self, now: float) -> Optional[float]:
+        """Return in how many seconds `reconcile` is to be called at the latest; None: when something happens."""
+        now = self._tick(now)
+        moments = [one.limit.left(now) for one in self.workers.values() if one.limit is not None and not one.killed]
+        if self.stopping is None:
+            waits = [self._slot(slot).wait for slot in range(self.generation.workers) if self._lacks(slot)]
+            moments += [wait.left(now) for wait in waits if wait is not None and wait.left(now) > 0]
+        return min(moments, default=None)
+
+    def _tick(self, now: float) -> float:
+        self._time, self._seen = self._time + max(0.0, now - self._seen), now
+        return self._time
+
+    def _slot(self, number: int) -> Slot:
+        return self._slots.setdefault(number, Slot())
+
+    def _in(self, slot: Optional[int], state: State) -> List[Worker]:
+        """Return the workers of a slot (None: of any) in a state, the oldest first."""
+        return [one for one in self.workers.values() if one.state is state and slot in (None, one.slot)]
+
+    def _lacks(self, slot: int) -> bool:
+        """Tell whether a slot has no worker that stays, and none that is starting."""
+        stays = [one for one in self._in(slot, State.SERVING) if not one.recycle and one.generation == self.generation]
+        return not stays and not self._in(slot, State.STARTING)
+
+    def _settle(self) -> Iterator[Action]:
+        """Note what has been reached, and take up a reload that was asked for."""
+        served = [self._in(slot, State.SERVING) for slot in range(self.generation.workers)]
+        if not self.serving and all(served):
+            self.serving = True
+            yield Serving()
+        if self.reloading and all(any(one.generation == self.generation for one in found) for found in served):
+            self.reloading = False
+            yield ReloadComplete()
+        if self.reload_asked and self.serving:
+            self.reload_asked = False
+            yield ReadConfiguration()
+
+    def _retire(self, now: float) -> Iterator[Action]:
+        """Let those leave that are not wanted any more: replaced, superseded, or beyond the number of workers."""
+        for worker in self._in(None, State.STARTING):
+            if worker.generation != self.generation or worker.slot >= self.generation.workers:
+                yield self._leave(worker, now)
+        for worker in self._in(None, State.SERVING):
+            newer = self._in(worker.slot, State.SERVING)[-1]
+            if newer is not worker:
+                yield Replaced(newer.pid, worker.pid)
+                yield self._leave(worker, now)
+            elif worker.slot >= self.generation.workers and not self.reloading:
+                yield self._leave(worker, now)
+
+    def _start(self, now: float) -> Iterator[Action]:
+        """Start what is lacking. What serves is replaced one at a time; a generation not proved yet starts so too."""
+        unproved = self.fallback is not None
+        busy = any(unproved or self._in(one.slot, State.SERVING) for one in self._in(None, State.STARTING))
+        for number in range(self.generation.workers):
+            wait = self._slot(number).wait
+            if not self._lacks(number) or (wait is not None and wait.left(now) > 0):
+                continue
+            rolls = unproved or any(not one.recycle for one in self._in(number, State.SERVING))
+            if rolls and busy:
+                continue
+            busy = busy or rolls
+            yield Fork(number, self.generation)
+
+    def _leave_all(self, now: float) -> Iterator[Action]:
+        assert self.stopping is not None
+        if self._listening:
+            self._listening = False
+            yield CloseListeners(self.stopping.left(now))
+            return  # it takes time: the workers are told what is left then
+        for worker in list(self.workers.values()):
+            if worker.state is not State.LEAVING:
+                yield self._leave(worker, now)
+            elif worker.limit is not None and worker.limit.left(now) > self.stopping.left(now) + AFTER_TIMEOUT:
+                worker.limit = Timer(now, self.stopping.left(now) + AFTER_TIMEOUT)
+
+    def _leave(self, worker: Worker, now: float) -> Leave:
+        seconds = worker.generation.graceful_timeout if self.stopping is None else self.stopping.left(now)
+        starting = worker.state is State.STARTING
+        worker.state = State.LEAVING
+        worker.limit = Timer(now, WHILE_STARTING if starting else seconds + AFTER_TIMEOUT)
+        return Leave(worker.pid, seconds, self.stopping is not None, starting)
+
+    def _overdue(self, now: float) -> Iterator[Action]:
+        for worker in self.workers.values():
+            if worker.limit is not None and not worker.killed and worker.limit.left(now) <= 0:
+                worker.killed = True
+                if worker.served:
+                    yield Overdue(worker.pid, worker.generation.graceful_timeout)
+                yield Kill(worker.pid)

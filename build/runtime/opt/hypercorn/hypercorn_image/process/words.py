@@ -1,0 +1,74 @@
+"""What the parent says: the text of every line that it logs, from what `wanted` notes.
+
+The words are gunicorn's and nginx's where they have one. docs/logs.md lists every line with what to do about it.
+"""
+
+from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple, Type
+
+from hypercorn_image.errors import StartError
+from hypercorn_image.process import wanted
+
+SERVING = "Serving %s at %s, %d %s worker%s"
+RELOAD_COMPLETE = "Reload complete; listening on %s"
+NOT_USED = "%s received; it is not used"
+STOPPED = "Stopped"
+_LOST = "Worker (pid %d) exited with %s while it was serving; restarting%s"
+_HINTS = {"SIGKILL": " (out of memory?)", "SIGSEGV": " (a crash in a compiled module?)"}
+
+
+class Line(NamedTuple):
+    """A line of the log: its level, its text and what stands in it."""
+
+    level: str
+    text: str
+    values: Tuple[Any, ...] = ()
+    details: Optional[str] = None  # a traceback that is shown before it
+
+
+def _in(seconds: float) -> str:
+    return f" in {seconds:g} s" if seconds else ""
+
+
+def _said(failure: StartError) -> str:
+    return "; ".join(failure.lines)
+
+
+def _died(note: wanted.Died) -> Line:
+    how = note.how + _HINTS.get(note.how, "")
+    if note.retry is None:
+        return Line("error", "Worker (pid %d) exited with %s; its replacement is starting", (note.pid, how))
+    return Line("error", _LOST, (note.pid, how, _in(note.retry)))
+
+
+_LINES: Dict[Type[Any], Callable[[Any], Optional[Line]]] = {
+    wanted.Started: lambda note: Line("info", "Worker (pid %d) started", (note.pid,)),
+    wanted.Replaced: lambda note: Line("info", "Worker (pid %d) replaces worker (pid %d)", (note.pid, note.old)),
+    wanted.Restarting: lambda note: Line("info", "Worker (pid %d) %s; restarting", (note.pid, note.reason)),
+    wanted.Died: _died,
+    wanted.Left: lambda note: Line("debug", "Worker (pid %d) exited with %s", (note.pid, note.how)),
+    wanted.FailedToStart: lambda note: Line(
+        "error",
+        "Worker failed to start: %s; retrying in %g s",
+        (_said(note.failure), note.retry),
+        note.failure.details,
+    ),
+    wanted.ReloadStarted: lambda note: Line(
+        "info", "SIGHUP received; restarting %d worker%s", (note.workers, "" if note.workers == 1 else "s")
+    ),
+    wanted.ReloadFailed: lambda note: reload_failed(note.failure),
+    wanted.Overdue: lambda note: Line(
+        "warning", "Worker (pid %d) did not exit within GRACEFUL_TIMEOUT (%g s); killing", (note.pid, note.seconds)
+    ),
+    wanted.Stopping: lambda note: Line("info", "%s; stopping", (note.reason,)),
+}
+
+
+def line(note: wanted.Action) -> Optional[Line]:
+    """Return what is logged of a note; None of one that is not said."""
+    made = _LINES.get(type(note))
+    return made(note) if made is not None else None
+
+
+def reload_failed(failure: StartError) -> Line:
+    """Return what is logged of a reload that failed."""
+    return Line("error", "Reload failed, keeping current workers: %s", (_said(failure),), failure.details)
