@@ -57,7 +57,7 @@ def test_a_signal_to_the_process_group_twice_loses_no_request(
         one.serving()
         futures = in_flight(pool, one, 4, 1)
         os.killpg(one.process.pid, number)
-        one.wait_log("Stopping")
+        one.wait_log("; stopping")
         os.killpg(one.process.pid, number)
         assert one.wait() == 0
         assert [future.result()[0] for future in futures] == [200] * 4, one.log
@@ -460,7 +460,7 @@ def test_a_request_that_crosses_the_stop_is_answered(server: Launch, worker_clas
         fresh, kept = connect(one.address), connect(one.address)
         request(one.address, sock=kept, close=False)
         one.kill(signal.SIGTERM)
-        one.wait_log("Stopping")
+        one.wait_log("; stopping")
         for sock in (fresh, kept):
             sock.sendall(b"GET / HTTP/1.1\r\nhost: test\r\n\r\n")
         for sock in (fresh, kept):

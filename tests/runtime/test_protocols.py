@@ -308,7 +308,7 @@ def test_a_large_answer_to_a_slow_client_is_whole(server: Launch) -> None:
             sock.sendall(f"GET /?size={size} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n".encode())
             data = sock.recv(1000)
             one.kill(signal.SIGTERM)
-            one.wait_log("Stopping")
+            one.wait_log("; stopping")
             body = len(data.partition(b"\r\n\r\n")[2])
             while chunk := sock.recv(1_000_000):
                 body += len(chunk)
