@@ -10,7 +10,7 @@ import time
 from typing import Any, Dict, Mapping
 
 from hypercorn_image.errors import StartError
-from hypercorn_image.worker.gate import ANSWERED, BEFORE_END
+from hypercorn_image.worker.gate import ANSWERED
 
 SKIPPED_MESSAGES = ("Running on ",)  # once per worker and bind; the parent says it once
 
@@ -56,8 +56,6 @@ def logger_class(config: Any, variables: Mapping[str, Any]) -> Any:
                 await super().info(message, *args, **kwargs)
 
         async def access(self, request: Any, response: Any, request_time: float) -> None:
-            if BEFORE_END in request:
-                await request[BEFORE_END]()
             # A client that closes as soon as it has the answer makes Hypercorn on trio log the request twice, first as
             # one that was never answered (http_stream.py, handle of StreamClosed while EndBody is being sent).
             if request["path"] in skipped or (response is None and request.get(ANSWERED)):

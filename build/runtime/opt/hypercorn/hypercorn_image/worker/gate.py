@@ -8,9 +8,7 @@ from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 from hypercorn_image.app import lifespan
 
 GOING_AWAY = 1012  # "service restart" in the registry of RFC 6455: the client may come back at once
-BEFORE_END = "hypercorn_image.before_end"  # in an HTTP/2 request's scope: to be awaited before its stream is closed
 ANSWERED = "hypercorn_image.answered"  # in a request's scope: the application has sent its whole answer
-_LAST_FRAME = 0.1  # seconds
 _CLOSE = (b"connection", b"close")
 
 
@@ -61,8 +59,6 @@ class Gate:
         The header is for HTTP/1.1 alone: it keeps a client from sending into a connection that is about to be closed.
         """
         closes = scope["http_version"] < "2"
-        if scope["http_version"] == "2":
-            scope[BEFORE_END] = self._before_end
 
         async def noting(message: Dict[str, Any]) -> None:
             if message["type"] == "http.response.body":
@@ -79,13 +75,6 @@ class Gate:
                     raise
 
         return noting
-
-    async def _before_end(self) -> None:
-        # After termination Hypercorn sends a GOAWAY with the last stream's end, and is then not allowed to send what of
-        # it is still on the way: its sending task waits for the socket, and the answer is left without an end (h2.py,
-        # stream_send of StreamClosed, seen on trio). This lets it finish. Can go when GOAWAY waits for the buffers.
-        if self.leaving:
-            await self._sleep(_LAST_FRAME)
 
     async def _serve_websocket(self, scope: Dict[str, Any], receive: Any, send: Any) -> None:
         connection = _WebSocket(self, scope.get("client"), receive, send)

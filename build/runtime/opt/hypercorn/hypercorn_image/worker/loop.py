@@ -1,10 +1,12 @@
 """The event loop class of an asyncio or uvloop worker: it remembers what a stop has to close, and adds nothing else.
 
-In which order a worker stops is `on_asyncio`'s business.
+That is what is made on the worker's own listening sockets. What the application opens is none of it. In which order a
+worker stops is `on_asyncio`'s business.
 """
 
 import asyncio
 from typing import Any, List, Optional, Set
+from weakref import WeakSet
 
 
 class _Server:
@@ -25,16 +27,18 @@ class _Server:
 
 
 class _Connection(asyncio.Protocol):
-    """Passes everything on to Hypercorn's protocol, and notes the transport."""
+    """Passes everything on to Hypercorn's protocol, and notes the transport; during a TLS handshake, itself."""
 
-    def __init__(self, inner: Any, transports: Set[Any]) -> None:
+    def __init__(self, inner: Any, transports: Set[Any], handshaking: "WeakSet[Any]") -> None:
         self._inner = inner
-        self._transports = transports
+        self._transports, self._handshaking = transports, handshaking
+        handshaking.add(self)
         # Bound here, not wrapped: nothing is added to the path of the data.
         for name in ("data_received", "eof_received", "pause_writing", "resume_writing"):
             setattr(self, name, getattr(inner, name))
 
     def connection_made(self, transport: Any) -> None:
+        self._handshaking.discard(self)
         self._transport = transport
         self._transports.add(transport)
         self._inner.connection_made(transport)
@@ -45,27 +49,36 @@ class _Connection(asyncio.Protocol):
 
 
 class LoopMixin:
-    """What is added to an event loop class: `servers`, `transports` and `datagrams` made through it."""
+    """What is added to an event loop class: `servers`, `transports` and `datagrams` on the descriptors in `ours`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.ours: Set[int] = set()
         self.servers: List[Any] = []
         self.transports: Set[Any] = set()
+        self.handshaking: "WeakSet[Any]" = WeakSet()  # accepted, and without a transport yet
         self.datagrams: List[Any] = []
 
     async def create_server(self, protocol_factory: Any, *args: Any, **kwargs: Any) -> Any:
-        """Make a server whose connections are known."""
+        """Make a server. The connections of ours are known."""
+        if not self._is_ours(kwargs):
+            return await super().create_server(protocol_factory, *args, **kwargs)  # type: ignore[misc]
         server = await super().create_server(  # type: ignore[misc]
-            lambda: _Connection(protocol_factory(), self.transports), *args, **kwargs
+            lambda: _Connection(protocol_factory(), self.transports, self.handshaking), *args, **kwargs
         )
         self.servers.append(server)
         return _Server(server)
 
     async def create_datagram_endpoint(self, protocol_factory: Any, *args: Any, **kwargs: Any) -> Any:
-        """Make a datagram endpoint that is known."""
+        """Make a datagram endpoint. Ours are known."""
         made = await super().create_datagram_endpoint(protocol_factory, *args, **kwargs)  # type: ignore[misc]
-        self.datagrams.append(made)
+        if self._is_ours(kwargs):
+            self.datagrams.append(made)
         return made
+
+    def _is_ours(self, arguments: Any) -> bool:
+        sock = arguments.get("sock")
+        return sock is not None and sock.fileno() in self.ours
 
 
 def loop_class(worker_class: str) -> Any:

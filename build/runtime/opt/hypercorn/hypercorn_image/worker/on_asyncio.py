@@ -18,9 +18,10 @@ from hypercorn_image.app.lifespan import Lifespan
 from hypercorn_image.listen import draining
 from hypercorn_image.process import channel
 from hypercorn_image.worker.gate import Gate
+from hypercorn_image.worker.h2 import Farewell
 from hypercorn_image.worker.loop import loop_class
 from hypercorn_image.worker.quic import Quic
-from hypercorn_image.worker.worker import LIFESPAN_GRACE, LINGER, SETTLE, Worker
+from hypercorn_image.worker.worker import HANDSHAKE, LIFESPAN_GRACE, LINGER, SETTLE, Worker
 
 # On Python 3.8 a cancelled connection of Hypercorn spins for ever, in the backport of TaskGroup that it uses there
 # (taskgroup 0.2.2, install.py), and no other thread gets to run. So nothing is cancelled: connections are cut, and what
@@ -34,6 +35,7 @@ def run(worker: Worker) -> None:
     loop = loop_class(worker.worker_class)()
     asyncio.set_event_loop(loop)
     loop.set_debug(worker.debug)
+    loop.ours = {*worker.listening, *worker.udp}
     loop.set_exception_handler(_exception_handler)
     try:
         loop.run_until_complete(_Serving(worker, loop).run())
@@ -73,6 +75,8 @@ class _Serving:
         self.settled_at: Optional[float] = None
         self.done_since: Optional[float] = None
         self.lifespan = Lifespan(worker.asgi, asyncio.Event)
+        self.farewell = Farewell()
+        self.farewell.install()
         self.gate: Any = Gate(worker.asgi, self.lifespan.state, asyncio.sleep)
         self.gate.limit = worker.max_requests
         self.gate.on_limit = lambda: worker.say(channel.RECYCLE, requests=self.gate.total)
@@ -145,11 +149,19 @@ class _Serving:
         await self.worker.drain(asyncio.sleep)
         await self._stop_accepting()
         await self.gate.leave()
+        await self.farewell.leave()
+        await self._finish_handshakes()
         if self.loop.transports or self.loop.datagrams:
             await asyncio.sleep(min(SETTLE, self.worker.left()))
         await self.worker.welcome(asyncio.sleep, self._quic())
         self.worker.config.graceful_timeout = self.worker.left() + (0 if _CANCELS else _DAY)
         self.settled_at = time.monotonic()
+
+    async def _finish_handshakes(self) -> None:
+        """Let connections that were accepted come to their first request: many TLS handshakes take a while."""
+        limit = time.monotonic() + min(HANDSHAKE, self.worker.left())
+        while self.loop.handshaking and time.monotonic() < limit:
+            await asyncio.sleep(0.01)
 
     async def _stop_accepting(self) -> None:
         # First no more events, then the connections that were accepted already get their transports, then the close:

@@ -13,6 +13,7 @@ from hypercorn_image.app.lifespan import Lifespan
 from hypercorn_image.listen import draining
 from hypercorn_image.process import channel
 from hypercorn_image.worker.gate import GOING_AWAY, Gate
+from hypercorn_image.worker.h2 import Farewell
 from hypercorn_image.worker.quic import Quic
 from hypercorn_image.worker.worker import LINGER, SETTLE, Worker
 
@@ -31,6 +32,8 @@ class _Serving:
         self.settled_at: Optional[float] = None
         self.done_since: Optional[float] = None
         self.lifespan = Lifespan(worker.asgi, trio.Event)
+        self.farewell = Farewell()
+        self.farewell.install()
         self.gate: Any = Gate(worker.asgi, self.lifespan.state, trio.sleep)
         self.gate.limit = worker.max_requests
         self.gate.on_limit = lambda: worker.say(channel.RECYCLE, requests=self.gate.total)
@@ -98,6 +101,7 @@ class _Serving:
         await self.worker.drain(trio.sleep)
         await self._stop_accepting()
         await self.gate.leave()
+        await self.farewell.leave()
         await trio.sleep(min(SETTLE, self.worker.left()))
         await self.worker.welcome(trio.sleep, self._quic())
         self.worker.config.graceful_timeout = self.worker.left()

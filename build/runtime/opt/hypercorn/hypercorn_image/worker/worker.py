@@ -23,7 +23,7 @@ from hypercorn_image.worker.quic import Quic
 # has accepted or a client has just sent is read and answered, and answers say `connection: close`.
 SETTLE = 0.5
 LINGER = 0.5  # how long a peer may take to agree to the end of a connection on which nothing is left to say
-HANDSHAKE = 1.0  # how long a QUIC connection may take from its first packet to its first request
+HANDSHAKE = 1.0  # how long a TLS or QUIC handshake may take that has begun when the worker leaves
 LIFESPAN_GRACE = 0.5  # what the lifespan's shutdown gets when requests have used up the graceful timeout
 
 
