@@ -62,7 +62,7 @@ def test_a_signal_to_the_process_group_twice_loses_no_request(
         assert one.wait() == 0
         assert [future.result()[0] for future in futures] == [200] * 4, one.log
         assert len(one.events("shutdown")) == 2
-        assert one.log.count("Stopping") == 1
+        assert one.log.count("; stopping") == 1
         assert "Traceback" not in one.log
 
 
