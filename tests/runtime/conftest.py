@@ -30,7 +30,7 @@ OWN = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "every_python: run on every Python that this machine has")
+    config.addinivalue_line("markers", "every_python(when=True): run on every Python that this machine has")
 
 
 def interpreter(version: str) -> Path | None:
@@ -64,7 +64,8 @@ def environment(version: str) -> Path:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "python" in metafunc.fixturenames:
-        every = metafunc.definition.get_closest_marker("every_python") is not None
+        marker = metafunc.definition.get_closest_marker("every_python")
+        every = marker is not None and marker.kwargs.get("when", True)
         metafunc.parametrize("python", VERSIONS if every else [OWN], indirect=True)
 
 
