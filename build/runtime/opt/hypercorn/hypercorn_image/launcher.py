@@ -75,17 +75,19 @@ def _preload(found: effective.Effective) -> worker.Loaded:
 
 def _serve_alone(found: effective.Effective, listeners: Listeners, note: Callable[[Listeners], None]) -> int:
     one = worker.Worker(found.config, found.variables, None, listeners, listeners.open_quic())
-    logger = found.config.log.error_logger
+
+    def say(level: str, message: str, *args: Any) -> None:
+        logger = found.config.log.error_logger  # not before: importing the application may change it
+        if logger is not None:
+            getattr(logger, level)(message, *args)
 
     def started() -> None:
         note(listeners)
-        if logger is not None:
-            message = "Serving %s at %s, in this process (%s)"
-            logger.info(message, found.application, listeners.describe(), one.worker_class)
+        where = listeners.describe()
+        say("info", "Serving %s at %s, in this process (%s)", found.application, where, one.worker_class)
 
     def cannot(*_: Any) -> None:
-        if logger is not None:
-            logger.warning("SIGHUP: with WEB_CONCURRENCY=0 there is no worker to replace: restart the container")
+        say("warning", "SIGHUP: with WEB_CONCURRENCY=0 there is no worker to replace: restart the container")
 
     one.on_started = started
     signal.signal(signal.SIGHUP, cannot)

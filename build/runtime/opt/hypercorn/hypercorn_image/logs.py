@@ -12,8 +12,6 @@ from typing import Any, Dict, Mapping
 from hypercorn_image.errors import StartError
 from hypercorn_image.worker.gate import ANSWERED
 
-SKIPPED_MESSAGES = ("Running on ",)  # once per worker and bind; the parent says it once
-
 
 class JsonFormatter(logging.Formatter):
     """One JSON object a line. What is passed as `extra={"fields": {…}}` becomes members of it."""
@@ -52,8 +50,8 @@ def logger_class(config: Any, variables: Mapping[str, Any]) -> Any:
                         handler.setFormatter(JsonFormatter())
 
         async def info(self, message: str, *args: Any, **kwargs: Any) -> None:
-            if not message.startswith(SKIPPED_MESSAGES):
-                await super().info(message, *args, **kwargs)
+            # Where it listens, once per worker and bind: the parent says it once.
+            await self.debug(message, *args, **kwargs)
 
         async def access(self, request: Any, response: Any, request_time: float) -> None:
             # A client that closes as soon as it has the answer makes Hypercorn on trio log the request twice, first as
@@ -66,6 +64,17 @@ def logger_class(config: Any, variables: Mapping[str, Any]) -> Any:
             await super().access(request, response, request_time)
 
     return ImageLogger
+
+
+def begin_anew(config: Any) -> None:
+    """Make Hypercorn's loggers unknown again, before the application is imported in this process.
+
+    They were made by the parent, or for a line before the import. A `dictConfig` in the application would silence them:
+    its `disable_existing_loggers` is true by default. Under plain Hypercorn they are made after the import.
+    """
+    for name in ("hypercorn.access", "hypercorn.error"):
+        logging.Logger.manager.loggerDict.pop(name, None)
+    config._log = None
 
 
 def chosen(config: Any, variables: Mapping[str, Any]) -> Any:

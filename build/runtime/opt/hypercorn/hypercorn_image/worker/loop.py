@@ -49,7 +49,10 @@ class _Connection(asyncio.Protocol):
 
 
 class LoopMixin:
-    """What is added to an event loop class: `servers`, `transports` and `datagrams` on the descriptors in `ours`."""
+    """What is added to an event loop class: `servers`, `transports` and `datagrams` on the descriptors in `ours`.
+
+    Each of those is served once. Its number may be the application's after it was closed.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -61,7 +64,7 @@ class LoopMixin:
 
     async def create_server(self, protocol_factory: Any, *args: Any, **kwargs: Any) -> Any:
         """Make a server. The connections of ours are known."""
-        if not self._is_ours(kwargs):
+        if not self._takes_ours(kwargs):
             return await super().create_server(protocol_factory, *args, **kwargs)  # type: ignore[misc]
         server = await super().create_server(  # type: ignore[misc]
             lambda: _Connection(protocol_factory(), self.transports, self.handshaking), *args, **kwargs
@@ -71,14 +74,18 @@ class LoopMixin:
 
     async def create_datagram_endpoint(self, protocol_factory: Any, *args: Any, **kwargs: Any) -> Any:
         """Make a datagram endpoint. Ours are known."""
+        ours = self._takes_ours(kwargs)
         made = await super().create_datagram_endpoint(protocol_factory, *args, **kwargs)  # type: ignore[misc]
-        if self._is_ours(kwargs):
+        if ours:
             self.datagrams.append(made)
         return made
 
-    def _is_ours(self, arguments: Any) -> bool:
+    def _takes_ours(self, arguments: Any) -> bool:
         sock = arguments.get("sock")
-        return sock is not None and sock.fileno() in self.ours
+        if sock is None or sock.fileno() not in self.ours:
+            return False
+        self.ours.discard(sock.fileno())
+        return True
 
 
 def loop_class(worker_class: str) -> Any:

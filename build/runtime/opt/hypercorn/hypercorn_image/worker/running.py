@@ -27,6 +27,8 @@ def runner(worker_class: str) -> Callable[[Worker], None]:
 def run(worker: Worker) -> int:
     """Serve until told to stop and return the exit status; a failed start is told to the parent, or else raised."""
     worker.config.logger_class = logs.chosen(worker.config, worker.variables)
+    if worker.loaded is None:
+        logs.begin_anew(worker.config)
     try:
         worker.prepare()
         runner(worker.worker_class)(worker)
