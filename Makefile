@@ -4,7 +4,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help generate check list lock build test unit test-publish smoke plan push outdated clean engine-stop
+.PHONY: help generate check list lock build test unit test-publish smoke plan push outdated upstream clean engine-stop
 
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -71,6 +71,9 @@ push: $(VENV)/ready ## publish what has changed: build, prove, sign, tag (BUILDE
 
 outdated: $(VENV)/ready ## say what has a newer base or package, and which Python's support ends soon
 	@$(RUN) -m imagematrix.find.outdated $(FILTERS)
+
+upstream: $(VENV)/ready ## say what the runtime assumes that the newest releases and pre-releases would break (needs the network)
+	@$(RUN) -m tests.runtime.upstream.newest
 
 clean: $(VENV)/ready ## remove the images and containers that this repository made from the engine
 	@$(RUN) -m imagematrix.build.clean $(FILTERS)

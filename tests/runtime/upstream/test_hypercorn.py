@@ -1,0 +1,153 @@
+"""Of Hypercorn."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from pathlib import Path
+from typing import Any
+
+import h2.config
+import h2.connection
+import h2.events
+import hypercorn.protocol
+import pytest
+from aioquic.asyncio.client import connect
+from aioquic.h3.connection import H3_ALPN
+from aioquic.quic.configuration import QuicConfiguration
+from hypercorn.config import Config
+from hypercorn_image import upstream
+
+from tests.runtime.upstream import serving
+from tests.runtime.upstream.serving import HOST, configuration, opened
+
+both = pytest.mark.parametrize("worker_class", ["asyncio", "uvloop"])
+
+
+@both
+@pytest.mark.holds("hypercorn-serves-on-its-sockets")
+def test_hypercorn_serves_by_the_loop_on_the_sockets_it_was_given(worker_class: str, tmp_path: Path) -> None:
+    async def use(loop: Any) -> None:
+        assert (len(loop.servers), len(loop.datagrams)) == (1, 1)
+        assert isinstance(loop.datagrams[0][1], asyncio.DatagramProtocol)
+        _, writer = await asyncio.open_connection(HOST, port)
+        while not loop.handshaking and not loop.transports:
+            await asyncio.sleep(0.001)
+        writer.close()
+
+    with opened() as tcp, opened(socket.SOCK_DGRAM) as udp:
+        port = tcp.getsockname()[1]
+        serving.serve(worker_class, configuration(tcp, udp, **serving.certificate(tmp_path)), use)
+
+
+@pytest.mark.holds("hypercorn-h2-connection")
+def test_hypercorn_makes_http_2_connections_of_the_class_in_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    from hypercorn.protocol.h2 import H2Protocol
+
+    called: list[str] = []
+    made: list[Any] = []
+
+    class Noted(H2Protocol):  # type: ignore[misc, unused-ignore]
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            made.append(self)
+
+    def noting(name: str) -> Any:
+        async def method(self: Any, *args: Any) -> Any:
+            called.append(name)
+            return await getattr(H2Protocol, name)(self, *args)
+
+        return method
+
+    for name in ("handle", "stream_send", "_flush", "_handle_events"):
+        setattr(Noted, name, noting(name))
+    monkeypatch.setattr(hypercorn.protocol, "H2Protocol", Noted)
+
+    async def use(loop: Any) -> None:
+        reader, writer = await asyncio.open_connection(HOST, port)
+        client = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+        client.initiate_connection()
+        names = {":method": "GET", ":path": "/", ":scheme": "http", ":authority": "test"}
+        client.send_headers(1, list(names.items()), end_stream=True)
+        writer.write(client.data_to_send())
+        events: list[Any] = []
+        while not any(isinstance(event, h2.events.StreamEnded) for event in events):
+            events += client.receive_data(await asyncio.wait_for(reader.read(65536), serving.LIMIT))
+        writer.close()
+
+    with opened() as tcp:
+        port = tcp.getsockname()[1]
+        serving.serve("asyncio", configuration(tcp), use)
+    assert set(called) == {"handle", "stream_send", "_flush", "_handle_events"}
+    used = ("connection", "streams", "stream_buffers", "send", "closed", "context")
+    assert [name for name in used if not hasattr(made[0], name)] == []
+
+
+@both
+@pytest.mark.holds("hypercorn-quic-connections")
+def test_hypercorns_quic_protocol_knows_its_connections(
+    worker_class: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import hypercorn.protocol.quic
+
+    monkeypatch.setattr(hypercorn.protocol.quic, "QuicProtocol", hypercorn.protocol.quic.QuicProtocol)
+    made: list[Any] = []
+    upstream.note_quic(made)
+
+    async def use(loop: Any) -> None:
+        client = QuicConfiguration(alpn_protocols=H3_ALPN, is_client=True, verify_mode=ssl.CERT_NONE)
+        async with connect(HOST, port, configuration=client) as connection:
+            await connection.ping()
+            (protocol,) = made
+            one = next(iter(protocol.connections.values()))
+            assert hasattr(one.h3, "streams")
+            one.quic.close(error_code=0x100)
+            await protocol.send_all(one)
+            await asyncio.wait_for(connection.wait_closed(), serving.LIMIT)
+        loop.datagrams[0][1].datagram_received(b"", ("", 0))  # wakes it, and it ends
+
+    with opened(socket.SOCK_DGRAM) as udp, opened() as tcp:
+        port = udp.getsockname()[1]
+        serving.serve(worker_class, configuration(tcp, udp, **serving.certificate(tmp_path)), use)
+
+
+@pytest.mark.holds("hypercorn-loggers")
+def test_hypercorn_makes_its_loggers_at_the_first_line_by_their_names(capsys: pytest.CaptureFixture[str]) -> None:
+    config = Config.from_mapping(accesslog="-", errorlog="-")
+    loggers = (config.log.access_logger, config.log.error_logger)
+    assert [logger.name for logger in loggers if logger] == ["hypercorn.access", "hypercorn.error"]
+    upstream.forget_loggers(config)
+    again = (config.log.access_logger, config.log.error_logger)
+    assert not set(loggers) & set(again)
+    upstream.forget_loggers(config)
+
+
+@pytest.mark.holds("hypercorn-logs-the-scope")
+def test_hypercorn_logs_a_request_with_the_scope_that_the_application_had() -> None:
+    logged: list[Any] = []
+
+    async def marks(scope: Any, receive: Any, send: Any) -> None:
+        scope["mark"] = "here"
+        await serving.hello(scope, receive, send)
+
+    async def use(loop: Any) -> None:
+        assert b"200" in await serving.get(port)
+
+    class Logger(Config().logger_class):  # type: ignore[misc]
+        async def access(self, request: Any, response: Any, request_time: float) -> None:
+            logged.append(request)
+
+    with opened() as tcp:
+        port = tcp.getsockname()[1]
+        serving.serve("asyncio", configuration(tcp, logger_class=Logger), use, marks)
+    assert [request.get("mark") for request in logged] == ["here"]
+
+
+@pytest.mark.parametrize("worker_class", ["asyncio", "uvloop", "trio"])
+@pytest.mark.holds("hypercorn-statsd")
+def test_hypercorn_has_a_logger_that_sends_metrics(worker_class: str) -> None:
+    from hypercorn.statsd import StatsdLogger
+
+    assert upstream.holds("hypercorn-statsd")
+    assert issubclass(upstream.statsd_logger(worker_class), StatsdLogger)
