@@ -6,7 +6,7 @@ import signal
 import sys
 from typing import Any, Callable, Mapping, Sequence
 
-from hypercorn_image import logs
+from hypercorn_image import logs, upstream
 from hypercorn_image.app import application
 from hypercorn_image.config import effective
 from hypercorn_image.errors import StartError, report
@@ -39,6 +39,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _serve(load: Callable[[], effective.Effective]) -> int:
     found = load()
+    _warn_of_upstream(found)
     listeners = Listeners(found.config)
     listeners.open()
     try:
@@ -62,6 +63,15 @@ def _serve(load: Callable[[], effective.Effective]) -> int:
             return Supervisor(Configuration(found, listeners), load, be_worker, note).run()
     finally:
         listeners.close()
+
+
+def _warn_of_upstream(found: effective.Effective) -> None:
+    """Say, once, in what Hypercorn and its friends are not as this package expects them."""
+    config = found.config
+    used = {"quic": config.quic_bind, "statsd": config.statsd_host, "preload": found.variables.get("PRELOAD_APP")}
+    for line in upstream.missing([name for name, value in used.items() if value]):
+        if config.log.error_logger is not None:
+            config.log.error_logger.warning(line)
 
 
 def _preload(found: effective.Effective) -> worker.Loaded:

@@ -9,6 +9,7 @@ import logging
 import time
 from typing import Any, Dict, Mapping
 
+from hypercorn_image import upstream
 from hypercorn_image.errors import StartError
 from hypercorn_image.worker.gate import ANSWERED
 
@@ -66,17 +67,6 @@ def logger_class(config: Any, variables: Mapping[str, Any]) -> Any:
     return ImageLogger
 
 
-def begin_anew(config: Any) -> None:
-    """Make Hypercorn's loggers unknown again, before the application is imported in this process.
-
-    They were made by the parent, or for a line before the import. A `dictConfig` in the application would silence them:
-    its `disable_existing_loggers` is true by default. Under plain Hypercorn they are made after the import.
-    """
-    for name in ("hypercorn.access", "hypercorn.error"):
-        logging.Logger.manager.loggerDict.pop(name, None)
-    config._log = None
-
-
 def chosen(config: Any, variables: Mapping[str, Any]) -> Any:
     """Return the logger class that `config` names, as a class or as `module:Class`, or the image's own."""
     from hypercorn.logging import Logger
@@ -101,13 +91,7 @@ def _base(config: Any) -> Any:
     if config.statsd_host is None:
         return Logger
     # Hypercorn chooses its statsd logger only where no other class was chosen.
-    if config.worker_class == "trio":
-        from hypercorn.trio.statsd import StatsdLogger as TrioLogger
-
-        return TrioLogger
-    from hypercorn.asyncio.statsd import StatsdLogger as AsyncioLogger
-
-    return AsyncioLogger
+    return upstream.statsd_logger(config.worker_class)
 
 
 def access_fields(request: Any, response: Any, request_time: float) -> Dict[str, Any]:

@@ -142,7 +142,7 @@ def _from_asgi2(application: Any) -> Any:
 
 
 def _from_wsgi(application: Any, worker_class: str, max_body_size: int) -> Any:
-    from hypercorn.middleware.wsgi import AsyncioWSGIMiddleware, TrioWSGIMiddleware
+    from hypercorn.middleware import AsyncioWSGIMiddleware, TrioWSGIMiddleware
 
     middleware = TrioWSGIMiddleware if worker_class == "trio" else AsyncioWSGIMiddleware
     return middleware(_with_first_chunk(application), max_body_size)

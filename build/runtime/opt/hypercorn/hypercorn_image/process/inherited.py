@@ -7,8 +7,9 @@ application's module would be gone for everybody at the first replacement. They 
 import atexit
 import logging
 import threading
-import weakref
 from typing import List
+
+from hypercorn_image import upstream
 
 
 def threads() -> List[str]:
@@ -17,14 +18,6 @@ def threads() -> List[str]:
 
 
 def forget_finalizers() -> None:
-    """In a worker just forked: forget the exit handlers and finalizers of the parent. Those made later are kept.
-
-    Neither module has a public list of them. Where one looks different, its finalizers run in every worker, as before.
-    """
-    getattr(atexit, "_clear", lambda: None)()
-    for finalizer in list(getattr(weakref.finalize, "_registry", ())):
-        finalizer.detach()
-    # Both were registered at the first use, which was the parent's.
-    if hasattr(weakref.finalize, "_registered_with_atexit"):
-        weakref.finalize._registered_with_atexit = False
-    atexit.register(logging.shutdown)
+    """In a worker just forked: forget the exit handlers and finalizers of the parent. Those made later are kept."""
+    upstream.forget_finalizers()
+    atexit.register(logging.shutdown)  # it was the parent's

@@ -14,6 +14,7 @@ from typing import Any, List, Optional
 import hypercorn.asyncio
 import hypercorn.protocol.h2
 
+from hypercorn_image import upstream
 from hypercorn_image.app.lifespan import Lifespan
 from hypercorn_image.listen import draining
 from hypercorn_image.process import channel
@@ -27,7 +28,6 @@ from hypercorn_image.worker.worker import HANDSHAKE, LIFESPAN_GRACE, LINGER, SET
 # (taskgroup 0.2.2, install.py), and no other thread gets to run. So nothing is cancelled: connections are cut, and what
 # is left is abandoned. Can go with Python 3.8.
 _CANCELS = sys.version_info >= (3, 9)
-_DAY = 86400.0
 
 
 def run(worker: Worker) -> None:
@@ -80,7 +80,10 @@ class _Serving:
         self.gate: Any = Gate(worker.asgi, self.lifespan.state, asyncio.sleep)
         self.gate.limit = worker.max_requests
         self.gate.on_limit = lambda: worker.say(channel.RECYCLE, requests=self.gate.total)
-        self.quic: Optional[List[Quic]] = None
+        self.quic: List[Any] = []  # Hypercorn's QUIC protocols
+        if worker.udp:
+            upstream.note_quic(self.quic)
+        self.closing: Optional[List[Quic]] = None
 
     async def run(self) -> None:
         self._listen()
@@ -144,6 +147,8 @@ class _Serving:
 
     async def _trigger(self) -> None:
         """Run by Hypercorn as soon as it serves; its end is what makes Hypercorn stop."""
+        if len(self.loop.servers) != len(self.worker.listening) or len(self.loop.datagrams) != len(self.worker.udp):
+            self.worker.not_as_expected("hypercorn-serves-on-its-sockets")
         self.worker.started()
         await self.stopping.wait()
         await self.worker.drain(asyncio.sleep)
@@ -154,7 +159,6 @@ class _Serving:
         if self.loop.transports or self.loop.datagrams:
             await asyncio.sleep(min(SETTLE, self.worker.left()))
         await self.worker.welcome(asyncio.sleep, self._quic())
-        self.worker.config.graceful_timeout = self.worker.left() + (0 if _CANCELS else _DAY)
         self.settled_at = time.monotonic()
 
     async def _finish_handshakes(self) -> None:
@@ -170,8 +174,8 @@ class _Serving:
             if self.worker.worker_class == "uvloop":
                 server.close()  # at once, and without such a gap
                 continue
-            for sock in server.sockets:
-                self.loop.remove_reader(sock.fileno())
+            if not upstream.accept_no_more(self.loop, server):
+                self.worker.not_as_expected("asyncio-accepts-by-a-reader")
         if self.worker.worker_class != "uvloop":
             draining.replace(self.worker.listening)
             await asyncio.sleep(0.01)
@@ -182,9 +186,7 @@ class _Serving:
         """Tell whether waiting for Hypercorn any longer is of no use, and help it on."""
         assert self.settled_at is not None
         if self.worker.left() == 0:
-            # Hypercorn's own limit has passed too: it gets a moment to act on it.
-            assert self.worker.stop_at is not None
-            return not _CANCELS or time.monotonic() > self.worker.stop_at + 0.2
+            return True
         if time.monotonic() > self.settled_at + LINGER:
             silent = self.gate.silent_clients()
             for transport in list(self.loop.transports):
@@ -204,7 +206,7 @@ class _Serving:
         servers = self._quic()
         closed = [await quic.close_finished() for quic in servers]
         if all(quic.gone for quic in servers):
-            for transport, server in self._quic_endpoints():
+            for transport, server in self.loop.datagrams:
                 if not transport.is_closing():
                     server.datagram_received(b"", ("", 0))  # wakes its loop, which then ends
                     transport.close()
@@ -212,12 +214,9 @@ class _Serving:
         return all(closed)
 
     def _quic(self) -> List[Quic]:
-        if self.quic is None:
-            self.quic = [Quic(server) for _, server in self._quic_endpoints()]
-        return self.quic
-
-    def _quic_endpoints(self) -> List[Any]:
-        return [made for made in self.loop.datagrams if hasattr(made[1], "protocol_queue")]
+        if self.closing is None:
+            self.closing = [Quic(protocol) for protocol in self.quic]
+        return self.closing
 
     async def _stop_lifespan(self) -> None:
         self.lifespan.stop()

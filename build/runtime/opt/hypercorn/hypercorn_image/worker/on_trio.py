@@ -1,6 +1,5 @@
 """A worker on trio: the same order of stopping as `on_asyncio`, with trio's means."""
 
-import gc
 import signal
 import time
 from typing import Any, Callable, List, Optional, Tuple
@@ -9,6 +8,7 @@ import hypercorn.protocol.h2
 import hypercorn.trio
 import trio
 
+from hypercorn_image import upstream
 from hypercorn_image.app.lifespan import Lifespan
 from hypercorn_image.listen import draining
 from hypercorn_image.process import channel
@@ -38,7 +38,10 @@ class _Serving:
         self.gate.limit = worker.max_requests
         self.gate.on_limit = lambda: worker.say(channel.RECYCLE, requests=self.gate.total)
         self.gate.interruptible = _interruptible
-        self.quic: Optional[List[Quic]] = None
+        self.quic: List[Any] = []  # Hypercorn's QUIC protocols
+        if worker.udp:
+            upstream.note_quic(self.quic)
+        self.closing: Optional[List[Quic]] = None
 
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
@@ -104,7 +107,6 @@ class _Serving:
         await self.farewell.leave()
         await trio.sleep(min(SETTLE, self.worker.left()))
         await self.worker.welcome(trio.sleep, self._quic())
-        self.worker.config.graceful_timeout = self.worker.left()
         self.settled_at = time.monotonic()
 
     async def _stop_accepting(self) -> None:
@@ -115,9 +117,7 @@ class _Serving:
         """Tell whether waiting for Hypercorn any longer is of no use, and help it on."""
         assert self.settled_at is not None
         if self.worker.left() == 0:
-            # Hypercorn's own limit has passed too: it gets a moment to act on it.
-            assert self.worker.stop_at is not None
-            return time.monotonic() > self.worker.stop_at + 0.2
+            return True
         if time.monotonic() > self.settled_at + LINGER:
             self.gate.silent_clients()
         if self.gate.in_progress or not await self._close_quic():
@@ -135,14 +135,9 @@ class _Serving:
         return closed
 
     def _quic(self) -> List[Quic]:
-        if self.quic is None:
-            self.quic = []
-            if self.worker.udp:
-                from hypercorn.trio.udp_server import UDPServer
-
-                # Hypercorn keeps its UDP servers to itself on trio; this looks, once, at the end of the worker.
-                self.quic = [Quic(found) for found in gc.get_objects() if isinstance(found, UDPServer)]
-        return self.quic
+        if self.closing is None:
+            self.closing = [Quic(protocol) for protocol in self.quic]
+        return self.closing
 
     async def _stop_lifespan(self) -> None:
         self.lifespan.stop()

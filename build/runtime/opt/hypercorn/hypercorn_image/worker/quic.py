@@ -3,7 +3,7 @@
 After termination its UDP loop waits for one more datagram, and for every client to go of its own accord
 (HYPERCORN.md 16, asyncio/udp_server.py and trio/udp_server.py, `run`): every stop lasted the whole graceful timeout.
 This closes each connection once its answers have arrived. It uses aioquic's documented `close`, and looks into
-Hypercorn's server object read-only; where that looks different, a stop is merely slower. It can go when Hypercorn
+Hypercorn's protocol object read-only; where that looks different, a stop is merely slower. It can go when Hypercorn
 closes its QUIC connections itself.
 """
 
@@ -13,10 +13,10 @@ _H3_NO_ERROR = 0x100
 
 
 class Quic:
-    """The HTTP/3 connections of one of Hypercorn's UDP servers."""
+    """The HTTP/3 connections of one of Hypercorn's UDP sockets."""
 
-    def __init__(self, server: Any) -> None:
-        self._server = server
+    def __init__(self, protocol: Any) -> None:
+        self._protocol = protocol
         self._closed: List[Any] = []
 
     @property
@@ -30,8 +30,7 @@ class Quic:
         return any(_requests(connection.quic) == 0 for connection in self._connections())
 
     def _connections(self) -> List[Any]:
-        protocol = getattr(self._server, "protocol", None)
-        return list(getattr(protocol, "connections", {}).values())
+        return list(getattr(self._protocol, "connections", {}).values())
 
     async def close_finished(self) -> bool:
         """Close the connections that have nothing left to send; return whether all of them are closed or gone."""
@@ -44,7 +43,7 @@ class Quic:
                 continue
             self._closed.append(connection)
             connection.quic.close(error_code=_H3_NO_ERROR)
-            await self._server.protocol.send_all(connection)
+            await self._protocol.send_all(connection)
         return not busy
 
 

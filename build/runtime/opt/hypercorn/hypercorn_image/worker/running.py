@@ -7,7 +7,7 @@ imported.
 import traceback
 from typing import Callable
 
-from hypercorn_image import logs
+from hypercorn_image import logs, upstream
 from hypercorn_image.errors import StartError
 from hypercorn_image.process import channel
 from hypercorn_image.worker.worker import Worker
@@ -28,7 +28,9 @@ def run(worker: Worker) -> int:
     """Serve until told to stop and return the exit status; a failed start is told to the parent, or else raised."""
     worker.config.logger_class = logs.chosen(worker.config, worker.variables)
     if worker.loaded is None:
-        logs.begin_anew(worker.config)
+        # As under plain Hypercorn they are made after the import. A dictConfig of the application silences those that
+        # exist: its disable_existing_loggers is true by default.
+        upstream.forget_loggers(worker.config)
     try:
         worker.prepare()
         runner(worker.worker_class)(worker)

@@ -12,6 +12,7 @@ import threading
 import time
 from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional
 
+from hypercorn_image import upstream
 from hypercorn_image.app import application
 from hypercorn_image.errors import StartError
 from hypercorn_image.listen import draining
@@ -24,6 +25,7 @@ from hypercorn_image.worker.quic import Quic
 SETTLE = 0.5
 LINGER = 0.5  # how long a peer may take to agree to the end of a connection on which nothing is left to say
 HANDSHAKE = 1.0  # how long a TLS or QUIC handshake may take that has begun when the worker leaves
+FOREVER = 86400.0  # Hypercorn's own graceful timeout: the worker keeps the time itself
 LIFESPAN_GRACE = 0.5  # what the lifespan's shutdown gets when requests have used up the graceful timeout
 
 
@@ -71,6 +73,7 @@ class Worker:
         self.listeners.adopt(self.config, self.quic_sockets, copy=self.to_parent is None)
         self.listening = [int(bind[5:]) for bind in self.config.bind + self.config.insecure_bind]
         self.udp = [int(bind[5:]) for bind in self.config.quic_bind]
+        self.config.graceful_timeout = FOREVER
         self.debug, self.config.debug = self.config.debug, False
         if self.loaded is None:
             self.loaded = Loaded(*application.load(self.config.application_path))
@@ -103,6 +106,11 @@ class Worker:
         if self.stop_at is None:
             self.stop_at = time.monotonic() + (self.graceful_timeout if seconds is None else seconds)
             _end_of_last_resort(self.stop_at + LIFESPAN_GRACE + 0.3)
+
+    def not_as_expected(self, name: str) -> None:
+        """Log that the assumption `name` about upstream does not hold."""
+        if self.config.log.error_logger is not None:
+            self.config.log.error_logger.warning(upstream.line(name))
 
     def started(self) -> None:
         """Say that the worker accepts connections."""

@@ -1,0 +1,225 @@
+"""What is assumed of Hypercorn and what it stands on beyond their documentation: each by name, and only here.
+
+Where an assumption does not hold, the server serves all the same, a warning in the log names it, and `without` says
+what is worse. Each has a test in tests/runtime/upstream; `make upstream` runs them with the newest releases.
+"""
+
+import atexit
+import logging
+import weakref
+from typing import Any, Callable, Container, Dict, List, NamedTuple, Optional
+
+_LOGGERS = ("hypercorn.access", "hypercorn.error")
+
+
+class Assumption(NamedTuple):
+    """One assumption. `package` is the distribution's name, or `python`; `versions` are those it was seen in."""
+
+    package: str
+    versions: str
+    without: str  # what is worse where it does not hold
+    used_with: str = ""  # asyncio, uvloop, trio, quic, statsd or preload; always, when empty
+    probe: Optional[Callable[[], bool]] = None  # whether it may hold; None where only its use tells
+
+
+def _h2() -> bool:
+    from hypercorn import protocol
+    from hypercorn.events import Closed, RawData, Updated  # noqa: F401
+    from hypercorn.protocol.events import StreamClosed  # noqa: F401
+    from hypercorn.protocol.h2 import H2Protocol
+    from hyperframe.frame import GoAwayFrame  # noqa: F401
+
+    named = getattr(protocol, "H2Protocol", None)
+    return named is not None and _has(H2Protocol, "handle", "stream_send", "_flush", "_handle_events")
+
+
+def _quic() -> bool:
+    from hypercorn.protocol.quic import QuicProtocol
+
+    return _has(QuicProtocol, "send_all", "handle", "idle")
+
+
+def _aioquic() -> bool:
+    from aioquic.quic.configuration import QuicConfiguration
+    from aioquic.quic.connection import QuicConnection
+
+    one = QuicConnection(configuration=QuicConfiguration(is_client=True))
+    return _has(one, "_streams") and _has(one._local_max_streams_bidi, "used")
+
+
+def _statsd() -> bool:
+    from hypercorn.asyncio import statsd as on_asyncio
+    from hypercorn.trio import statsd as on_trio
+
+    return _has(on_asyncio, "StatsdLogger") and _has(on_trio, "StatsdLogger")
+
+
+def _loggers() -> bool:
+    from hypercorn.config import Config
+
+    return _has(Config, "_log")
+
+
+def _has(owner: Any, *names: str) -> bool:
+    return all(hasattr(owner, name) for name in names)
+
+
+_NO_HYPERCORN = "connections are not closed in order at a stop, which may take the whole GRACEFUL_TIMEOUT"
+
+ASSUMPTIONS: Dict[str, Assumption] = {
+    # hypercorn/asyncio/run.py: asyncio.start_server(sock=…), loop.create_datagram_endpoint(sock=…)
+    "hypercorn-serves-on-its-sockets": Assumption("hypercorn", "0.17.3, 0.18.0", _NO_HYPERCORN, "asyncio"),
+    # hypercorn/protocol/__init__.py: H2Protocol, looked up for each connection
+    "hypercorn-h2-connection": Assumption(
+        "hypercorn", "0.17.3, 0.18.0", "HTTP/2 clients may lose a request when a worker is replaced", probe=_h2
+    ),
+    # hypercorn/*/udp_server.py: QuicProtocol, looked up for each socket; hypercorn/protocol/quic.py: connections
+    "hypercorn-quic-connections": Assumption(
+        "hypercorn", "0.17.3, 0.18.0", "HTTP/3 holds up a stop for the whole GRACEFUL_TIMEOUT", "quic", _quic
+    ),
+    # hypercorn/config.py: Config._log; hypercorn/logging.py: the loggers' names
+    "hypercorn-loggers": Assumption(
+        "hypercorn",
+        "0.17.3, 0.18.0",
+        "a dictConfig of the application may silence the access log after SIGHUP",
+        probe=_loggers,
+    ),
+    # hypercorn/protocol/http_stream.py: config.log.access(self.scope, …)
+    "hypercorn-logs-the-scope": Assumption(
+        "hypercorn", "0.17.3, 0.18.0", "the access log on trio may have a line twice", "trio"
+    ),
+    # hypercorn/asyncio/statsd.py, hypercorn/trio/statsd.py
+    "hypercorn-statsd": Assumption("hypercorn", "0.17.3, 0.18.0", "statsd gets no metrics", "statsd", _statsd),
+    # aioquic/quic/connection.py: _streams, _local_max_streams_bidi; aioquic/quic/stream.py: sender
+    "aioquic-streams": Assumption(
+        "aioquic", "1.0.0 to 1.7.2", "an HTTP/3 answer in progress may be cut at a stop", "quic", _aioquic
+    ),
+    # asyncio/selector_events.py: _start_serving adds a reader, which accepts
+    "asyncio-accepts-by-a-reader": Assumption(
+        "python", "3.8 to 3.13", "a connection that comes at the moment of a stop may be reset", "asyncio"
+    ),
+    # asyncio/base_events.py: Server.close after its descriptors were replaced
+    "asyncio-server-of-a-replaced-socket": Assumption(
+        "python", "3.8 to 3.13", "a connection that comes at the moment of a stop may be reset", "asyncio"
+    ),
+    # asyncio/selector_events.py, _accept_connection2, and uvloop/handles/streamserver.pyx: the protocol comes first
+    "asyncio-makes-the-protocol-at-accept": Assumption(
+        "python", "3.8 to 3.13", "a TLS handshake in progress may be cut at a stop", "asyncio"
+    ),
+    "uvloop-makes-the-protocol-at-accept": Assumption(
+        "uvloop", "0.21.0 to 0.23.0", "a TLS handshake in progress may be cut at a stop", "uvloop"
+    ),
+    # uvloop/server.pyx: close lets what was accepted live
+    "uvloop-closes-at-once": Assumption(
+        "uvloop", "0.21.0 to 0.23.0", "a connection that comes at the moment of a stop may be reset", "uvloop"
+    ),
+    # trio/_highlevel_socket.py: SocketListener.accept goes on with what has the descriptor
+    "trio-accepts-on-the-descriptor": Assumption(
+        "trio", "0.27.0 to 0.35.0", "connections are accepted until the stop is over", "trio"
+    ),
+    # logging/__init__.py: Manager.loggerDict
+    "python-loggers": Assumption(
+        "python",
+        "3.8 to 3.13",
+        "a dictConfig of the application may silence the access log after SIGHUP",
+        probe=lambda: _has(logging.Logger.manager, "loggerDict"),
+    ),
+    # Modules/atexitmodule.c: atexit._clear; weakref.py: finalize._registry, _registered_with_atexit
+    "python-finalizers": Assumption(
+        "python",
+        "3.8 to 3.13",
+        "a worker that ends runs the exit handlers of the preloaded application",
+        "preload",
+        lambda: _has(atexit, "_clear") and _has(weakref.finalize, "_registry", "_registered_with_atexit"),
+    ),
+}
+
+
+def missing(features: Container[str]) -> List[str]:
+    """Return a line for each assumption that does not hold, of those used with `features`."""
+    return [
+        line(name)
+        for name, one in ASSUMPTIONS.items()
+        if (not one.used_with or one.used_with in features) and not holds(name)
+    ]
+
+
+def holds(name: str) -> bool:
+    """Tell whether an assumption holds, as far as that can be told before it is used."""
+    probe = ASSUMPTIONS[name].probe
+    try:
+        return probe is None or probe()
+    except Exception:  # whatever it is, it is not as it was
+        return False
+
+
+def line(name: str) -> str:
+    """Return what the log says of an assumption that does not hold."""
+    one = ASSUMPTIONS[name]
+    return f"{one.package} {_version(one.package)} is not as expected ({name}): {one.without}"
+
+
+def _version(package: str) -> str:
+    import platform
+
+    if package == "python":
+        return platform.python_version()
+    from importlib import metadata
+
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
+# ---- where they are used ---------------------------------------------------------------------------------------------
+
+
+def forget_loggers(config: Any) -> None:
+    """Make Hypercorn's loggers unknown: `config` makes them again when it next logs."""
+    known = getattr(logging.Logger.manager, "loggerDict", {})
+    for name in _LOGGERS:
+        known.pop(name, None)
+    config._log = None
+
+
+def statsd_logger(worker_class: str) -> Any:
+    """Return Hypercorn's logger that sends metrics, or its other one where that is not found."""
+    from hypercorn.logging import Logger
+
+    if not holds("hypercorn-statsd"):
+        return Logger
+    if worker_class == "trio":
+        from hypercorn.trio.statsd import StatsdLogger as TrioLogger
+
+        return TrioLogger
+    from hypercorn.asyncio.statsd import StatsdLogger as AsyncioLogger
+
+    return AsyncioLogger
+
+
+def forget_finalizers() -> None:
+    """Forget the exit handlers and finalizers of the process that this one was forked from."""
+    getattr(atexit, "_clear", lambda: None)()
+    for finalizer in list(getattr(weakref.finalize, "_registry", ())):
+        finalizer.detach()
+    if hasattr(weakref.finalize, "_registered_with_atexit"):
+        weakref.finalize._registered_with_atexit = False
+
+
+def note_quic(made: List[Any]) -> None:
+    """Have each of Hypercorn's QUIC protocols, one for each socket, that is made from now on noted in `made`."""
+    from hypercorn.protocol import quic
+
+    class Noted(quic.QuicProtocol):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            made.append(self)
+
+    setattr(quic, "QuicProtocol", Noted)  # noqa: B010 - Hypercorn looks it up for each socket
+
+
+def accept_no_more(loop: Any, server: Any) -> bool:
+    """Have an asyncio server accept nothing more, without closing it; return whether it was seen to."""
+    seen = [loop.remove_reader(sock.fileno()) for sock in server.sockets]
+    return all(seen)
