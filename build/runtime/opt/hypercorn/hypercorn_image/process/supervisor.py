@@ -62,8 +62,10 @@ class Supervisor:
         self._signals.install()
         gc.collect()
         gc.freeze()  # a collection would write to every page that the workers share
-        while not self._wanted.over:
+        while True:
             self._reconcile()
+            if self._wanted.over:
+                break
             self._signals.wait(self._descriptors(), self._wanted.wake_in(time.monotonic()))
             self._note_signals()
             for child in list(self._children.values()):
