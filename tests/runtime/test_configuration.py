@@ -416,6 +416,108 @@ def test_a_configuration_that_fails_is_shown_with_its_traceback(tmp_path: Path) 
     assert "workers = 1 / 0" in (failed.value.details or "")
 
 
+WRONG = {
+    'graceful_timeout = "20"': "graceful_timeout='20' in {} is not allowed: a number of 0 or more (seconds)",
+    "workers = -1": "workers=-1 in {} is not allowed: a whole number of 0 or more",
+    "workers = true": "workers=True in {} is not allowed: a whole number of 0 or more",
+    'worker_class = "gevent"': "worker_class='gevent' in {} is not allowed: one of asyncio, uvloop, trio",
+    "include_date_header = 1": "include_date_header=1 in {} is not allowed: true or false",
+    "bind = 80": "bind=80 in {} is not allowed: a list of HOST:PORT, [IPV6]:PORT, unix:PATH or fd://NUMBER",
+    'bind = ["a:http"]': "bind=['a:http'] in {} is not allowed: a list of HOST:PORT,",
+    'server_names = "a"': "server_names='a' in {} is not allowed: a list of texts",
+    "loglevel = 10": "loglevel=10 in {} is not allowed: one of debug,",
+    "accesslog = 1": "accesslog=1 in {} is not allowed: a path",
+    "keyfile_password = 17": "keyfile_password=(not shown) in {} is not allowed: a text",
+    "umask = 512": "umask=512 in {} is not allowed: an octal number from 0 to 777",
+    "gracefull_timeout = 3": "'gracefull_timeout' in {} is not an option of Hypercorn: did you mean 'graceful_",
+    "worker = 3": "'worker' in {} is not an option of Hypercorn: did you mean 'workers'?",
+}
+
+
+@pytest.mark.parametrize("line", WRONG)
+@pytest.mark.parametrize("kind", ["toml", "py"])
+def test_a_users_configuration_is_checked_like_the_variables(tmp_path: Path, line: str, kind: str) -> None:
+    path = tmp_path / f"c.{kind}"
+    text = line.replace("true", "True") if kind == "py" else line
+    path.write_text(f"backlog = 7\n{text}\n")
+    with pytest.raises(StartError) as failed:
+        load(tmp_path, HYPERCORN_CONF=str(path))
+    source = f"file:{path}" if kind == "py" else str(path)
+    assert [said[: len(WRONG[line].format(source))] for said in failed.value.lines] == [WRONG[line].format(source)]
+    assert failed.value.details is None
+
+
+def test_all_that_is_wrong_in_a_configuration_is_said_together(tmp_path: Path) -> None:
+    with pytest.raises(StartError) as failed:
+        load(tmp_path, "workers = -1\nbacklog = 'x'\nbinds = ['a:1']\n", LOG_LEVEL="loud")
+    assert [line.split("=")[0].split(" in ")[0] for line in failed.value.lines] == [
+        "LOG_LEVEL",
+        "'binds'",
+        "backlog",
+        "workers",
+    ]
+
+
+def test_a_toml_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text("workers = = 3\n")
+    with pytest.raises(StartError, match=r"the configuration .*c.toml cannot be read: .*line 1") as failed:
+        load(tmp_path, HYPERCORN_CONF=str(tmp_path / "c.toml"))
+    assert failed.value.details is None
+
+
+def test_a_toml_knows_no_other_names_than_options(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text("zzz = 3\ncert_reqs = 0\n")
+    with pytest.raises(StartError) as failed, pytest.warns(Warning, match="verify_mode"):
+        load(tmp_path, HYPERCORN_CONF=str(tmp_path / "c.toml"))
+    assert failed.value.lines == [
+        f"'zzz' in {tmp_path}/c.toml is not an option of Hypercorn: see the variables in the README"
+    ]
+
+
+def test_what_hypercorn_allows_is_allowed(tmp_path: Path) -> None:
+    text = """
+import logging, ssl
+from pathlib import Path
+from hypercorn.logging import Logger
+web_concurrency_str = "3"
+workers_str, host, binds = "3", "x", ["a:1"]
+workers = int(workers_str)
+bind = binds[0]
+class Mine(Logger): pass
+logger_class = Mine
+accesslog = logging.getLogger("mine")
+errorlog = None
+certfile = Path("/x")
+loglevel = "WARNING"
+verify_mode = ssl.CERT_NONE
+max_requests = None
+keep_alive_timeout = 5
+def helper(): return 3
+"""
+    config = load(tmp_path, text).config
+    assert (config.workers, config.bind, config.loglevel, config.errorlog) == (3, ["a:1"], "warning", None)
+    (tmp_path / "c.toml").write_text('verify_mode = "CERT_OPTIONAL"\n')
+    assert load(tmp_path, HYPERCORN_CONF=str(tmp_path / "c.toml")).config.verify_mode.name == "CERT_OPTIONAL"
+
+
+def test_the_included_rules_are_for_the_included_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("USE_SSL", "true")
+    assert load(tmp_path, "workers = 2", USE_SSL="true").config.workers == 2
+    (tmp_path / "c.toml").write_text('certfile = "/c"\nkeyfile = "/k"\n')
+    assert load(tmp_path, HYPERCORN_CONF=str(tmp_path / "c.toml"), USE_SSL="true").config.certfile == "/c"
+    with pytest.raises(StartError, match="CERTFILE is not set"):
+        load(tmp_path, "from hypercorn_conf import *", USE_SSL="true")
+
+
+def test_the_environment_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = []
+    read = options.read_environment
+    monkeypatch.setattr(options, "read_environment", lambda environ: reads.append(1) or read(environ))
+    load(tmp_path)
+    load(tmp_path, "workers = 1")
+    assert len(reads) == 2
+
+
 def test_hypercorn_itself_can_use_the_included_configuration(tmp_path: Path) -> None:
     from hypercorn.config import Config
 

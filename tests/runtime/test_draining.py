@@ -14,6 +14,7 @@ from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.packet import pull_quic_header
 from hypercorn.config import Config
+from hypercorn_image.config.effective import Effective
 from hypercorn_image.listen import draining
 from hypercorn_image.listen.sockets import Listeners
 from hypercorn_image.worker.worker import Worker
@@ -47,7 +48,7 @@ def test_draining_waits_for_the_queue() -> None:
     async def drained() -> tuple[bool, bool]:
         with socket.create_server(("127.0.0.1", 0)) as listening, connect(listening.getsockname()):
             config = Config()
-            one = Worker(config, {}, None, Listeners(config), {})
+            one = Worker(Effective(config, "", {}, ""), None, Listeners(config), {})
             one.to_parent, one.last, one.listening = object(), True, [listening.fileno()]  # type: ignore[assignment]
             task = asyncio.create_task(one.drain(asyncio.sleep))
             await asyncio.sleep(0.05)

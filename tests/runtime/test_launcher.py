@@ -183,6 +183,17 @@ def test_what_cannot_start_ends_with_one_clear_line(
 
 
 @every_class
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_an_exception_in_the_lifespans_start_is_a_failed_start(server: Launch, worker_class: str, workers: str) -> None:
+    with server(WORKER_CLASS=worker_class, WEB_CONCURRENCY=workers, LIFESPAN="raise") as one:
+        assert one.wait() == 1, one.log
+        said = "hypercorn-image: error: the application's lifespan failed to start: RuntimeError: the database is away"
+        assert said in one.log.splitlines()
+        assert "raise RuntimeError" in one.log, "with the place in the application"
+        assert "lifespan.py" not in one.log, "and nothing of ours"
+
+
+@every_class
 @pytest.mark.every_python
 def test_a_fault_of_the_application_is_shown_with_its_own_traceback(
     server: Launch, worker_class: str, tmp_path: Path

@@ -16,6 +16,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from hypercorn.config import Config
+from hypercorn_image.listen.sockets import Listeners
 
 from tests.local import need
 from tests.runtime.server import RUNTIME, Server, launch, request
@@ -273,13 +275,64 @@ def test_the_health_check_by_unix_socket(python: str, tmp_path: Path) -> None:
         assert check(python, one.directory) == (0, "")
 
 
+def test_the_health_check_by_a_socket_in_the_abstract_namespace(python: str, tmp_path: Path) -> None:
+    """Somebody else has opened it, and hands it in."""
+    hand_in = """
+import os, socket, sys
+given = socket.socket(socket.AF_UNIX)
+given.bind("\\0" + sys.argv[1])
+given.listen()
+os.set_inheritable(given.fileno(), True)
+os.environ["BIND"] = f"fd://{given.fileno()}"
+os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+"""
+    command = [python, "-c", hand_in, str(tmp_path), str(RUNTIME / "opt/hypercorn/serve.py")]
+    with launch(python, tmp_path / "app", command=command) as one:
+        one.serving()
+        assert check(python, one.directory) == (0, "")
+        assert request(f"\0{tmp_path}")[0] == 200
+
+
+def test_the_health_check_asks_for_a_name_that_is_served(python: str, tmp_path: Path) -> None:
+    environ = {"SERVER_NAMES": "api.example.com,www.example.com", "HEALTHCHECK_PATH": "/"}
+    with launch(python, tmp_path / "app", environ=environ) as one:
+        one.serving()
+        assert request(one.address)[0] == 404, "any other name is not served"
+        assert check(python, one.directory) == (0, "")
+
+
+def test_the_health_check_of_a_server_on_every_ipv6_address_needs_no_ipv6_loopback() -> None:
+    for bind, only_ipv6, expected in (("[::]:0", 0, "127.0.0.1"), ("[::]:0", 1, "::1"), ("[::1]:0", 1, "::1")):
+        listeners = Listeners(Config.from_mapping(bind=[bind]))
+        try:
+            listeners.open()
+            ((_, host, port),) = listeners.targets()
+            if not only_ipv6:
+                socket.create_connection((host, port)).close()
+                assert host == expected
+        finally:
+            listeners.close()
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only_ipv6)
+            sock.bind((bind[1:-3], 0))
+            sock.listen()
+            listeners = Listeners(Config.from_mapping(bind=[f"fd://{sock.fileno()}"]))
+            listeners.open()
+            ((_, host, port),) = listeners.targets()
+            listeners.close()
+            assert host == expected
+            socket.create_connection((host, port)).close()
+
+
+@pytest.mark.parametrize("path", ["", "/"])
 @pytest.mark.parametrize("client_certificates", [False, True])
-def test_the_health_check_over_tls(python: str, tmp_path: Path, client_certificates: bool) -> None:
+def test_the_health_check_over_tls(python: str, tmp_path: Path, client_certificates: bool, path: str) -> None:
     from tests.runtime.certificates import Authority
 
     authority = Authority(tmp_path / "certificates")
     certificate, key = authority.issue()
     environ = {"USE_SSL": "true", "USE_TCP": "false", "SSL_PORT": "0", "CERTFILE": certificate, "KEYFILE": key}
+    environ["HEALTHCHECK_PATH"] = path
     if client_certificates:
         environ["CA_CERTS"] = str(authority.ca)
     with launch(python, tmp_path / "app", environ=environ) as one:

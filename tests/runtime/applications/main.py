@@ -45,6 +45,8 @@ async def lifespan(scope, receive, send):
     if os.environ.get("LIFESPAN") == "fail":
         await send({"type": "lifespan.startup.failed", "message": "the database is away"})
         return
+    if os.environ.get("LIFESPAN") == "raise":
+        raise RuntimeError("the database is away")
     if os.path.exists(EVENTS + ".fail-lifespan"):
         await send({"type": "lifespan.startup.failed", "message": "told so by a file"})
         return
