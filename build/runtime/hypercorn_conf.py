@@ -17,6 +17,6 @@ from hypercorn_image.config import effective as __effective__
 if __name__ == "__main__":
     __sys__.exit(__effective__.main())
 
-__values__ = __effective__.defaults_or_exit(__os__.environ)
+__values__ = __effective__.included_or_exit(__os__.environ)
 __all__ = sorted(__values__)
 globals().update(__values__)

@@ -19,7 +19,7 @@ def _noted() -> list[str]:
     """Return the lines of the server's note (see hypercorn_image/listen/state.py), or none."""
     for directory in (os.environ.get("STATE_DIRECTORY"),) if os.environ.get("STATE_DIRECTORY") else _PATHS:
         try:
-            with open(f"{directory}/hypercorn-image-{os.getuid()}", encoding="utf-8") as file:
+            with open(f"{directory}/hypercorn-image-{os.getuid()}", encoding="utf-8", errors="surrogateescape") as file:
                 if os.fstat(file.fileno()).st_uid == os.getuid():
                     return file.read().splitlines()
         except (OSError, ValueError):
@@ -39,18 +39,20 @@ def _connect(kind: str, address: str, port: str, timeout: float) -> _socket.sock
     family = _socket.AF_UNIX if kind.startswith("unix") else _socket.AF_INET6 if ":" in address else _socket.AF_INET
     sock = _socket.socket(family, _socket.SOCK_STREAM)
     sock.settimeout(timeout)
-    sock.connect(address if family == _socket.AF_UNIX else (address, int(port)))
+    if family == _socket.AF_UNIX:
+        sock.connect("\0" + address[1:] if address.startswith("@") else address)
+    else:
+        sock.connect((address, int(port)))
     return sock
 
 
-def _ask(kind: str, address: str, port: str, path: str, timeout: float) -> bytes:
+def _ask(kind: str, address: str, port: str, path: str, host: str, timeout: float) -> bytes:
     """Return the first bytes that the server answers."""
     sock = _connect(kind, address, port, timeout)
     request = _NO_REQUEST
     if path:
-        request = (
-            f"GET {path} HTTP/1.1\r\nhost: localhost\r\nuser-agent: healthcheck\r\nconnection: close\r\n\r\n".encode()
-        )
+        headers = f"host: {host}\r\nuser-agent: healthcheck\r\nconnection: close"
+        request = f"GET {path} HTTP/1.1\r\n{headers}\r\n\r\n".encode()
     if not kind.endswith("tls"):
         sock.send(request)
         return _first_line(sock)
@@ -93,9 +95,11 @@ def main() -> str:
     if not targets:
         return "the server is not up: it has not noted where it listens"
     path, (kind, address, port) = settings.get("path", ""), targets[0]
+    if kind.endswith("tls") and "certificate" in settings:
+        path = ""  # nobody is answered without a certificate of theirs: that the handshake begins has to be enough
     where = address + (":" + port if port != "0" else "")
     try:
-        answer = _ask(kind, address, port, path, float(settings.get("timeout", "5")))
+        answer = _ask(kind, address, port, path, settings.get("host", "localhost"), float(settings.get("timeout", "5")))
     except OSError as error:
         return f"no answer from {where}: {error}"
     if not answer:

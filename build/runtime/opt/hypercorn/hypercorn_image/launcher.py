@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import sys
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable, Sequence
 
 from hypercorn_image import logs, upstream
 from hypercorn_image.app import application
@@ -43,7 +43,7 @@ def _serve(load: Callable[[], effective.Effective]) -> int:
     listeners = Listeners(found.config)
     listeners.open()
     try:
-        with _pid_file(found.config.pid_path), _state_file(found.variables) as note:
+        with _pid_file(found.config.pid_path), _state_file() as note:
             if found.config.workers == 0:
                 return _serve_alone(found, listeners, note)
             from hypercorn_image.process.children import Child
@@ -56,7 +56,7 @@ def _serve(load: Callable[[], effective.Effective]) -> int:
             def be_worker(one: Child, effective: effective.Effective, listeners: Listeners) -> int:
                 if loaded is not None:
                     inherited.forget_finalizers()
-                serving = worker.Worker(effective.config, effective.variables, loaded, listeners, one.quic)
+                serving = worker.Worker(effective, loaded, listeners, one.quic)
                 serving.to_parent, serving.from_parent = one.sender, one.receiver
                 return running.run(serving)
 
@@ -83,8 +83,8 @@ def _preload(found: effective.Effective) -> worker.Loaded:
     return loaded
 
 
-def _serve_alone(found: effective.Effective, listeners: Listeners, note: Callable[[Listeners], None]) -> int:
-    one = worker.Worker(found.config, found.variables, None, listeners, listeners.open_quic())
+def _serve_alone(found: effective.Effective, listeners: Listeners, note: Callable[..., None]) -> int:
+    one = worker.Worker(found, None, listeners, listeners.open_quic())
 
     def say(level: str, message: str, *args: Any) -> None:
         logger = found.config.log.error_logger  # not before: importing the application may change it
@@ -92,7 +92,7 @@ def _serve_alone(found: effective.Effective, listeners: Listeners, note: Callabl
             getattr(logger, level)(message, *args)
 
     def started() -> None:
-        note(listeners)
+        note(found, listeners)
         where = listeners.describe()
         say("info", "Serving %s at %s, in this process (%s)", found.application, where, one.worker_class)
 
@@ -124,12 +124,14 @@ def _pid_file(path: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _state_file(variables: Mapping[str, Any]) -> Any:
+def _state_file() -> Any:
     """Give a function that notes for the health check where the server listens; the note goes with the server."""
     owner = os.getpid()
     try:
         state.remove()
-        yield lambda current: state.write(current.targets(), variables)
+        yield lambda found, listeners: state.write(
+            state.lines(listeners.targets(), vars(found.config), found.variables)
+        )
     finally:
         if os.getpid() == owner:
             state.remove()

@@ -16,6 +16,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 from hypercorn_image import logs
 from hypercorn_image.app import application
 from hypercorn_image.config import arguments, options, settings
+from hypercorn_image.config.effective import Effective
 from hypercorn_image.errors import StartError, report
 from hypercorn_image.listen.sockets import Listeners
 from hypercorn_image.process import channel
@@ -48,19 +49,19 @@ def main(argv: Sequence[str]) -> int:
     if directory not in sys.path:
         sys.path.insert(0, directory)
     try:
-        config, variables = configure(os.environ, argv)
-        listeners = Listeners(config)
+        effective = configure(os.environ, argv)
+        listeners = Listeners(effective.config)
         listeners.open()
     except StartError as error:
         return report(error)
     try:
-        return Reloader(config, variables, listeners, directory).run()
+        return Reloader(effective, listeners, directory).run()
     finally:
         listeners.close()
 
 
-def configure(environ: Any, argv: Sequence[str]) -> Tuple[Any, Dict[str, Any]]:
-    """Return the configuration and the typed variables; raises StartError with all problems."""
+def configure(environ: Any, argv: Sequence[str]) -> Effective:
+    """Return the configuration; raises StartError with all problems."""
     from hypercorn.config import Config
 
     variables, problems = options.read_environment({name: environ[name] for name in _USED if name in environ})
@@ -79,7 +80,6 @@ def configure(environ: Any, argv: Sequence[str]) -> Tuple[Any, Dict[str, Any]]:
         graceful_timeout=STOP_SECONDS,
         loglevel=variables.get("LOG_LEVEL", "info"),
         root_path=variables.get("ROOT_PATH", ""),
-        application_path=path,
         bind=[settings.address(variables.get("HOST", "0.0.0.0"), variables.get("TCP_PORT", variables.get("PORT", 80)))],
     )
     for variable, value in given.items():
@@ -87,7 +87,7 @@ def configure(environ: Any, argv: Sequence[str]) -> Tuple[Any, Dict[str, Any]]:
         if option is not None and option not in ("workers", "worker_class"):
             setattr(config, option, value)
     config.logger_class = logs.chosen(config, variables)
-    return config, variables
+    return Effective(config, path, variables, "")
 
 
 def snapshot(directory: str) -> Dict[str, Stamp]:
@@ -115,8 +115,8 @@ def snapshot(directory: str) -> Dict[str, Stamp]:
 class Reloader:
     """Watches the files and keeps one worker."""
 
-    def __init__(self, config: Any, variables: Dict[str, Any], listeners: Listeners, directory: str) -> None:
-        self.config, self.variables, self.listeners, self.directory = config, variables, listeners, directory
+    def __init__(self, effective: Effective, listeners: Listeners, directory: str) -> None:
+        self.effective, self.listeners, self.directory = effective, listeners, directory
         self.child: Optional[Child] = None
         self.ready = False  # whether it serves
         self.stopping = False
@@ -151,11 +151,11 @@ class Reloader:
             os.read(wake, 4096)
 
     def _say(self, level: str, message: str, *args: Any) -> None:
-        getattr(self.config.log.error_logger, level)(message, *args)
+        getattr(self.effective.config.log.error_logger, level)(message, *args)
 
     def _start(self) -> None:
         def be_worker(child: Child) -> int:
-            serving = worker.Worker(self.config, self.variables, None, self.listeners, {})
+            serving = worker.Worker(self.effective, None, self.listeners, {})
             serving.to_parent, serving.from_parent = child.sender, child.receiver
             return running.run(serving)
 
@@ -173,7 +173,7 @@ class Reloader:
                 self._say(
                     "info",
                     "Serving %s at %s, reloading on changes below %s",
-                    self.config.application_path,
+                    self.effective.application,
                     self.listeners.describe(),
                     self.directory,
                 )

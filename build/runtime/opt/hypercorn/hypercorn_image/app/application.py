@@ -59,10 +59,10 @@ def load(path: str) -> Tuple[Any, Optional[str]]:
 
 def _fault(path: str, error: BaseException) -> StartError:
     line = f"the application {path!r} cannot be imported: {type(error).__name__}: {error}"
-    return StartError([line], _own_traceback(error))
+    return StartError([line], own_traceback(error))
 
 
-def _own_traceback(error: BaseException) -> str:
+def own_traceback(error: BaseException) -> str:
     """Return the traceback of `error` without the frames of this package and of the import machinery."""
     entry = error.__traceback__
     here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

@@ -7,6 +7,7 @@ the connections. Works on asyncio and trio: it needs only their events.
 import traceback
 from typing import Any, Callable, Dict, Optional
 
+from hypercorn_image.app.application import own_traceback
 from hypercorn_image.errors import StartError
 
 
@@ -22,7 +23,7 @@ class Lifespan:
         self.started, self.finished = event(), event()
         self._stopping, self._never = event(), event()
         self._application = application
-        self._asked = 0
+        self._asked = 0  # how often it has called `receive`: one that never did knows no lifespan
 
     async def run(self) -> None:
         """Run the application's side until its shutdown is complete."""
@@ -30,7 +31,9 @@ class Lifespan:
         try:
             await self._application(scope, self._receive, self._send)
         except Exception as error:
-            if not self.started.is_set():
+            if not self.started.is_set() and self._asked:
+                self.failure = _raised(error)
+            elif not self.started.is_set():
                 self.supported = False
                 self.reason = f"{type(error).__name__}: {error}"
             elif self.failure is None and self.shutdown_failure is None:
@@ -78,6 +81,11 @@ def _failure(text: str) -> StartError:
     return StartError(
         ["the application's lifespan failed to start: " + (lines[-1] if lines else "no message")], details
     )
+
+
+def _raised(error: Exception) -> StartError:
+    line = f"the application's lifespan failed to start: {type(error).__name__}: {error}"
+    return StartError([line], own_traceback(error))
 
 
 async def answer(state: Dict[str, Any], scope: Dict[str, Any], receive: Any, send: Any) -> None:

@@ -1,4 +1,4 @@
-"""From the text of a variable to a typed value: the kinds of value that the table in `options` is written in.
+"""The kinds of value that the table in `options` is written in: from the text of a variable, or from a configuration.
 
 A kind says what it is called in the documentation, what it allows in an error message, and how to read it. It knows
 nothing about which variables there are.
@@ -6,6 +6,7 @@ nothing about which variables there are.
 
 import json
 import math
+import os
 from typing import Any, Callable, Dict, List, NamedTuple, Tuple
 
 FALSY = ("no", "n", "0", "false")
@@ -13,11 +14,31 @@ TRULY = ("yes", "y", "1", "true")
 
 
 class Kind(NamedTuple):
-    """A kind of value. `read` takes the text and returns the value, or raises ValueError when it is not allowed."""
+    """A kind of value.
+
+    `read` takes the text of a variable, `accept` the value that a Python or TOML configuration gives. Both return the
+    typed value, or raise ValueError when it is not allowed.
+    """
 
     name: str
     allowed: str
     read: Callable[[str], Any]
+    accept: Callable[[Any], Any]
+
+
+def _instance(*types: type) -> Callable[[Any], Any]:
+    def accept(value: Any) -> Any:
+        if not isinstance(value, types):
+            raise ValueError(value)
+        return value
+
+    return accept
+
+
+def _accept_list(value: Any) -> List[str]:
+    if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) and item for item in value):
+        raise ValueError(value)
+    return list(value)
 
 
 def _boolean(text: str) -> bool:
@@ -42,13 +63,15 @@ def integer(minimum: int, maximum: int = 2**53) -> Kind:
     """Return the kind of a whole number from `minimum` to `maximum`, both included."""
 
     def read(text: str) -> int:
-        value = _decimal_digits(text)
-        if not minimum <= value <= maximum:
-            raise ValueError(text)
+        return accept(_decimal_digits(text))
+
+    def accept(value: Any) -> int:
+        if type(value) is not int or not minimum <= value <= maximum:  # True is an int too
+            raise ValueError(value)
         return value
 
     bounds = f"from {minimum} to {maximum}" if maximum != 2**53 else f"of {minimum} or more"
-    return Kind("integer", f"a whole number {bounds}", read)
+    return Kind("integer", f"a whole number {bounds}", read, accept)
 
 
 def number(above_zero: bool = False, unit: str = "") -> Kind:
@@ -57,13 +80,15 @@ def number(above_zero: bool = False, unit: str = "") -> Kind:
     def read(text: str) -> float:
         if "_" in text:
             raise ValueError(text)
-        value = float(text)
-        if not math.isfinite(value) or value < 0 or (above_zero and value == 0):
-            raise ValueError(text)
+        return float(accept(float(text)))
+
+    def accept(value: Any) -> Any:
+        if type(value) not in (int, float) or not math.isfinite(value) or value < 0 or (above_zero and value == 0):
+            raise ValueError(value)
         return value
 
     allowed = "a number above 0" if above_zero else "a number of 0 or more"
-    return Kind("float", allowed + (f" ({unit})" if unit else ""), read)
+    return Kind("float", allowed + (f" ({unit})" if unit else ""), read, accept)
 
 
 def choice(*names: str) -> Kind:
@@ -75,7 +100,10 @@ def choice(*names: str) -> Kind:
             raise ValueError(text)
         return lowered
 
-    return Kind("choice", "one of " + ", ".join(names), read)
+    def accept(value: Any) -> str:
+        return read(_instance(str)(value))
+
+    return Kind("choice", "one of " + ", ".join(names), read, accept)
 
 
 def _listed(text: str) -> List[str]:
@@ -86,23 +114,27 @@ def _listed(text: str) -> List[str]:
 
 
 def _bind(text: str) -> List[str]:
-    binds = _listed(text)
+    return _accept_bind(_listed(text))
+
+
+def _accept_bind(value: Any) -> List[str]:
+    binds = _accept_list(value)
     for bind in binds:
-        _check_bind(bind, text)
+        _check_bind(bind)
     return binds
 
 
-def _check_bind(bind: str, text: str) -> None:
+def _check_bind(bind: str) -> None:
     if bind.startswith("unix:"):
         if bind == "unix:":
-            raise ValueError(text)
+            raise ValueError(bind)
         return
     if bind.startswith("fd://"):
         _decimal_digits(bind[5:])
         return
     host, port = split_bind(bind)
     if not host or not 0 <= port <= 65535:
-        raise ValueError(text)
+        raise ValueError(bind)
 
 
 def split_bind(bind: str) -> Tuple[str, int]:
@@ -122,17 +154,14 @@ def split_bind(bind: str) -> Tuple[str, int]:
 
 
 def _octal(text: str) -> int:
-    value = int(text.strip(), 8)
-    if not 0 <= value <= 0o777:
-        raise ValueError(text)
-    return value
+    return int(_accept_mask(int(text.strip(), 8)))
+
+
+_accept_mask = integer(0, 0o777).accept
 
 
 def _json_object(text: str) -> Dict[str, Any]:
-    value = json.loads(text)
-    if not isinstance(value, dict):
-        raise ValueError(text)
-    return value
+    return dict(_instance(dict)(json.loads(text)))
 
 
 def _verify_mode(text: str) -> Any:
@@ -157,14 +186,32 @@ def _verify_flags(text: str) -> Any:
     return flags
 
 
-TEXT = Kind("text", "any text", str)
-BOOLEAN = Kind("boolean", "one of " + ", ".join(FALSY + TRULY), _boolean)
+def _accept_verify_mode(value: Any) -> Any:
+    import ssl
+
+    return _verify_mode(value) if isinstance(value, str) else ssl.VerifyMode(value)  # TOML has no such names
+
+
+def _accept_verify_flags(value: Any) -> Any:
+    import ssl
+
+    if isinstance(value, (str, list)):
+        return _verify_flags(value if isinstance(value, str) else ",".join(_accept_list(value)))
+    return ssl.VerifyFlags(_instance(int)(value))
+
+
+TEXT = Kind("text", "any text", str, _instance(str))
+BOOLEAN = Kind("boolean", "one of " + ", ".join(FALSY + TRULY), _boolean, _instance(bool))
 PORT = integer(0, 65535)
-PATH = Kind("path", "a path", str)
-LIST = Kind("list", "a comma-separated list without empty items", _listed)
-BIND = Kind("bind list", "a comma-separated list of HOST:PORT, [IPV6]:PORT, unix:PATH or fd://NUMBER", _bind)
-OCTAL = Kind("octal", "an octal number from 0 to 777", _octal)
-JSON_OBJECT = Kind("JSON", "a JSON object", _json_object)
+PATH = Kind("path", "a path", str, _instance(str, os.PathLike))
+LIST = Kind("list", "a comma-separated list without empty items", _listed, _accept_list)
+BIND = Kind(
+    "bind list", "a comma-separated list of HOST:PORT, [IPV6]:PORT, unix:PATH or fd://NUMBER", _bind, _accept_bind
+)
+OCTAL = Kind("octal", "an octal number from 0 to 777", _octal, _accept_mask)
+JSON_OBJECT = Kind("JSON", "a JSON object", _json_object, _instance(dict))
 SECONDS = number(unit="seconds")
-VERIFY_MODE = Kind("name", "one of CERT_NONE, CERT_OPTIONAL, CERT_REQUIRED", _verify_mode)
-VERIFY_FLAGS = Kind("list", "a comma-separated list of names of Python's ssl.VerifyFlags", _verify_flags)
+VERIFY_MODE = Kind("name", "one of CERT_NONE, CERT_OPTIONAL, CERT_REQUIRED", _verify_mode, _accept_verify_mode)
+VERIFY_FLAGS = Kind(
+    "list", "a comma-separated list of names of Python's ssl.VerifyFlags", _verify_flags, _accept_verify_flags
+)

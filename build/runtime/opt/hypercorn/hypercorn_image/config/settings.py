@@ -34,6 +34,14 @@ def from_environment(environ: Mapping[str, str], core_count: Optional[int] = Non
     `core_count` replaces the measured number of cores.
     """
     values, problems = options.read_environment(environ)
+    return from_variables(values, problems, core_count), problems
+
+
+def from_variables(values: Mapping[str, Any], problems: List[str], core_count: Optional[int] = None) -> Dict[str, Any]:
+    """Return the Hypercorn options that the typed `values` of variables ask for.
+
+    `problems` are the lines that were found when they were read; what is wrong beyond them is added.
+    """
     result = dict(_IMAGE_DEFAULTS, keep_alive_max_requests=UNLIMITED_REQUESTS)
     for variable, value in values.items():
         option = options.BY_VARIABLE[variable].option
@@ -46,7 +54,7 @@ def from_environment(environ: Mapping[str, str], core_count: Optional[int] = Non
     _tls(values, result, problems)
     if ("SOCKET_USER" in values) != ("SOCKET_GROUP" in values):
         problems.append("SOCKET_USER and SOCKET_GROUP go together: set both or none")
-    return result, problems
+    return result
 
 
 def workers(values: Mapping[str, Any], core_count: Optional[int] = None) -> int:

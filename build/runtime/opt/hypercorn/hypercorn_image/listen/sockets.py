@@ -124,8 +124,11 @@ class Listeners:
         """Return where to knock to see whether this serves: is it TLS, host or path of a unix socket, port (0)."""
         found = []
         for (tls, _), sock in self.shared.items():
-            name = sock.getsockname()
-            found.append((tls, name, 0) if sock.family == socket.AF_UNIX else (tls, state.local(name[0]), name[1]))
+            if sock.family == socket.AF_UNIX:
+                found.append((tls, _unix_path(sock), 0))
+            else:
+                host, port = sock.getsockname()[:2]
+                found.append((tls, state.local(host, _only_ipv6(sock)), port))
         return found
 
     def refuse_new(self) -> None:
@@ -157,6 +160,16 @@ class Listeners:
             if bind.startswith("unix:"):
                 with contextlib.suppress(OSError):
                     os.remove(bind[5:])
+
+
+def _unix_path(sock: socket.socket) -> str:
+    """Return the path that a unix socket is bound to; one in the abstract namespace begins with `@`, as in `ss`."""
+    name = sock.getsockname()
+    return "@" + os.fsdecode(name[1:]) if isinstance(name, bytes) else str(name)
+
+
+def _only_ipv6(sock: socket.socket) -> bool:
+    return sock.family == socket.AF_INET6 and bool(sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY))
 
 
 def _actual(bind: str, sock: socket.socket) -> str:

@@ -10,6 +10,7 @@ import os
 from typing import Any, Iterable, Iterator, List, Mapping, Tuple
 
 DIRECTORIES = ("/run", "/tmp", "/dev/shm")
+_CERT_REQUIRED = 2  # ssl.CERT_REQUIRED, whose module costs 15 ms to import
 Target = Tuple[bool, str, int]  # whether TLS, host or path of a unix socket, port (0 for a unix socket)
 
 
@@ -19,27 +20,32 @@ def _paths() -> Iterator[str]:
         yield os.path.join(directory, f"hypercorn-image-{os.getuid()}")
 
 
-def lines(targets: Iterable[Target], variables: Mapping[str, Any]) -> List[str]:
-    """Return the lines of the note."""
-    found = []
-    for tls, address, port in targets:
-        kind = (
-            ("unix-tls" if tls else "unix") if address.startswith(("/", "@")) or port == 0 else "tls" if tls else "tcp"
-        )
-        found.append(f"{kind}\t{address}\t{port}")
+def lines(targets: Iterable[Target], options: Mapping[str, Any], variables: Mapping[str, Any]) -> List[str]:
+    """Return the lines of the note for Hypercorn's `options` and the image's own `variables`."""
+    found = [f"{_kind(tls, port)}\t{address}\t{port}" for tls, address, port in targets]
+    names = options.get("server_names") or ["localhost"]
     found.append(f"path\t{variables.get('HEALTHCHECK_PATH', '')}")
+    found.append(f"host\t{names[0]}")
     found.append(f"timeout\t{variables.get('HEALTHCHECK_TIMEOUT', 5.0)}")
+    if options.get("verify_mode") == _CERT_REQUIRED:
+        found.append("certificate\trequired")
     return found
 
 
-def write(targets: Iterable[Target], variables: Mapping[str, Any]) -> None:
-    """Note `targets`, and what the health check is to ask for; where nothing can be written, do nothing."""
+def _kind(tls: bool, port: int) -> str:
+    if port == 0:
+        return "unix-tls" if tls else "unix"
+    return "tls" if tls else "tcp"
+
+
+def write(note: Iterable[str]) -> None:
+    """Write the lines of the note; where nothing can be written, do nothing."""
     for path in _paths():
         temporary = f"{path}.{os.getpid()}"
         with contextlib.suppress(OSError):
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-            with open(descriptor, "w", encoding="utf-8") as file:
-                file.write("\n".join(lines(targets, variables)))
+            with open(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
+                file.write("\n".join(note))
             os.replace(temporary, path)
             return
 
@@ -49,7 +55,8 @@ def guess(environ: Mapping[str, str]) -> List[str]:
     from hypercorn_image.config import options, settings
     from hypercorn_image.config.kinds import split_bind
 
-    values, problems = settings.from_environment(environ, core_count=1)
+    variables, problems = options.read_environment(environ)
+    values = settings.from_variables(variables, problems, core_count=1)
     if problems:
         return []
     binds = [(bind, values.get("certfile") is not None) for bind in values["bind"]]
@@ -61,12 +68,15 @@ def guess(environ: Mapping[str, str]) -> List[str]:
         elif not bind.startswith("fd://"):
             host, port = split_bind(bind)
             targets.append((tls, local(host), port))
-    return lines(targets, options.read_environment(environ)[0])
+    return lines(targets, values, variables)
 
 
-def local(host: str) -> str:
-    """Return the address at which what listens on `host` is reached from inside the container."""
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+def local(host: str, only_ipv6: bool = False) -> str:
+    """Return the address at which what listens on `host` is reached from inside the container.
+
+    For `::` it is IPv4's, unless the socket takes IPv6 only: Docker's default network has no IPv6 loopback.
+    """
+    return {"0.0.0.0": "127.0.0.1", "::": "::1" if only_ipv6 else "127.0.0.1"}.get(host, host)
 
 
 def remove() -> None:

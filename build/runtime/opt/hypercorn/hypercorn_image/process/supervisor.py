@@ -39,7 +39,7 @@ class Supervisor:
     """Runs the workers of one container.
 
     `read` reads the configuration again, at SIGHUP, and raises StartError. `be_worker` serves, in a process just
-    forked, and returns its exit status. `on_serving` is called with the sockets on which all workers now accept.
+    forked, and returns its exit status. `on_serving` is called with what all workers now serve, and the sockets.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Supervisor:
         first: Configuration,
         read: Callable[[], Effective],
         be_worker: BeWorker,
-        on_serving: Callable[[Listeners], None],
+        on_serving: Callable[[Effective, Listeners], None],
     ) -> None:
         self._read, self._be_worker, self._on_serving = read, be_worker, on_serving
         self._newest = 0
@@ -188,7 +188,7 @@ class Supervisor:
 
     def _serves(self, action: Action) -> None:
         effective, listeners = self._current
-        self._on_serving(listeners)
+        self._on_serving(effective, listeners)
         where, config = listeners.describe(), effective.config
         if isinstance(action, wanted.ReloadComplete):
             self._say(words.Line("info", words.RELOAD_COMPLETE, (where,)))

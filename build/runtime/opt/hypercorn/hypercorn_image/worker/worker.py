@@ -10,10 +10,11 @@ import random
 import sys
 import threading
 import time
-from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional
 
 from hypercorn_image import upstream
 from hypercorn_image.app import application
+from hypercorn_image.config.effective import Effective
 from hypercorn_image.errors import StartError
 from hypercorn_image.listen import draining
 from hypercorn_image.listen.sockets import Listeners
@@ -41,21 +42,19 @@ class Worker:
 
     def __init__(
         self,
-        config: Any,
-        variables: Mapping[str, Any],
+        effective: Effective,
         loaded: Optional[Loaded],
         listeners: Listeners,
         quic: Dict[str, Any],
     ) -> None:
-        self.config = config
+        self.config, self.path, self.variables, _ = effective
         self.listeners, self.quic_sockets = listeners, quic
-        self.variables = variables
         self.loaded = loaded
         self.to_parent: Optional[channel.Sender] = None
         self.from_parent: Optional[channel.Receiver] = None
         self.stop_at: Optional[float] = None  # when requests in progress are cut, on the monotonic clock
-        self.graceful_timeout = float(config.graceful_timeout)
-        self.worker_class = config.worker_class
+        self.graceful_timeout = float(self.config.graceful_timeout)
+        self.worker_class = self.config.worker_class
         self.listening: List[int] = []  # descriptors
         self.udp: List[int] = []
         self.last = False  # whether all workers stop, so that nobody accepts after this one
@@ -76,7 +75,7 @@ class Worker:
         self.config.graceful_timeout = FOREVER
         self.debug, self.config.debug = self.config.debug, False
         if self.loaded is None:
-            self.loaded = Loaded(*application.load(self.config.application_path))
+            self.loaded = Loaded(*application.load(self.path))
         self.asgi = application.to_asgi3(
             self.loaded.application, self.loaded.mode, self.worker_class, self.config.wsgi_max_body_size
         )

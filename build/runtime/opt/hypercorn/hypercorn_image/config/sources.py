@@ -1,0 +1,140 @@
+"""Where the configuration comes from: finds the file or module that is used, and reads it into a `hypercorn.Config`.
+
+What a variable asks for is in `settings`, whether a user's values are allowed in `checking`.
+"""
+
+import importlib
+import importlib.util
+import os
+import sys
+import traceback
+import types
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Tuple
+
+from hypercorn_image.config import checking, image, settings
+from hypercorn_image.errors import StartError
+
+if TYPE_CHECKING:
+    from hypercorn.config import Config
+
+_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(image.PACKAGE)))
+INCLUDED = os.path.join(_ROOT, "hypercorn_conf.py")
+_INCLUDED_NAME = "hypercorn_conf"
+
+
+def find(variables: Mapping[str, Any], app_directory: str) -> Tuple[str, List[str]]:
+    """Return which configuration is used, as `file:`, `python:` or a TOML file's path, and problems."""
+    named = variables.get("HYPERCORN_CONF")
+    if named is None:
+        for path in (
+            os.path.join(app_directory, "app", "hypercorn_conf.py"),
+            os.path.join(app_directory, "hypercorn_conf.py"),
+        ):
+            if os.path.isfile(path):
+                return "file:" + path, []
+        return "file:" + INCLUDED, []
+    if named.startswith("python:"):
+        return named, []
+    path = named[5:] if named.startswith("file:") else named
+    if not os.path.isfile(path):
+        return named, [
+            f"HYPERCORN_CONF={named!r} is not there: file:PATH.py, python:MODULE, or the path of a .py or TOML file"
+        ]
+    return ("file:" + path if path.endswith(".py") or named.startswith("file:") else path), []
+
+
+def read(source: str) -> "Config":
+    """Read a user's configuration; raises StartError with one line for each value or option that is not allowed."""
+    if source.startswith("file:"):
+        return _from_python(lambda: _run_file(source[5:]), source)
+    if source.startswith("python:"):
+        return _from_python(lambda: _import_module(source[7:]), source)
+    return _from_toml(source)
+
+
+def _from_toml(path: str) -> "Config":
+    from hypercorn.config import Config
+
+    try:
+        config = Config.from_toml(path)
+    except (OSError, ValueError) as error:
+        raise StartError([f"the configuration {path} cannot be read: {error}"]) from None
+    names = {name: value for name, value in vars(config).items() if not hasattr(Config, name)}
+    problems = checking.unknown(names, path) + checking.check(config, path)
+    if problems:
+        raise StartError(problems)
+    return config
+
+
+def _from_python(run: Callable[[], Any], source: str) -> "Config":
+    """Run a user's Python; its own faults are shown with their traceback."""
+    from hypercorn.config import Config
+
+    with_included = _Included()
+    before = sys.modules.pop(_INCLUDED_NAME, None)
+    if source != "python:" + _INCLUDED_NAME:
+        sys.meta_path.insert(0, with_included)
+    try:
+        found = run()
+        config = found if isinstance(found, Config) else Config.from_object(found)
+    except StartError:
+        raise
+    except Exception as error:
+        line = f"the configuration {source} failed: {type(error).__name__}: {error}"
+        raise StartError([line], "".join(traceback.format_exc())) from None
+    finally:
+        if with_included in sys.meta_path:
+            sys.meta_path.remove(with_included)
+        if before is not None:
+            sys.modules[_INCLUDED_NAME] = before
+    own = {name: value for name, value in getattr(found, "__dict__", {}).items() if not with_included.gave(name, value)}
+    problems = checking.misspelt(own, source) + checking.check(config, source)
+    if problems:
+        raise StartError(problems)
+    return config
+
+
+class _Included:
+    """Finds the image's own configuration for `import hypercorn_conf`, and computes it only then.
+
+    A user's /app/hypercorn_conf.py that says `from hypercorn_conf import *` means the image's, and would find itself.
+    The environment is read anew: that file may have changed it before.
+    """
+
+    def __init__(self) -> None:
+        self._values: Dict[str, Any] = {}
+
+    def find_spec(self, name: str, *_: Any) -> Any:
+        return importlib.util.spec_from_loader(name, self) if name == _INCLUDED_NAME else None  # type: ignore[arg-type]
+
+    def create_module(self, _: Any) -> None:
+        return None
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        self._values, problems = settings.from_environment(os.environ)
+        if problems:
+            raise StartError(problems)
+        vars(module).update(self._values, __all__=sorted(self._values))
+
+    def gave(self, name: str, value: Any) -> bool:
+        """Tell whether a variable of the user's module is one of these values, as it was."""
+        return name in self._values and self._values[name] is value
+
+
+def _run_file(path: str) -> types.ModuleType:
+    spec = importlib.util.spec_from_file_location("hypercorn_conf_of_user", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _import_module(name: str) -> Any:
+    sys.modules.pop(name, None)  # read again at a SIGHUP
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError:
+        module, _, attribute = name.rpartition(".")
+        if not module:
+            raise
+        return getattr(importlib.import_module(module), attribute)
