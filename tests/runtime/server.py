@@ -130,8 +130,12 @@ def launch(
     *arguments: str,
     command: list[str] | None = None,
     environ: Mapping[str, str] | None = None,
+    stdin: int | None = None,
 ) -> Iterator[Server]:
-    """Start the launcher with `python` in `directory`; whatever it started is gone at the end."""
+    """Start the launcher with `python` in `directory`; whatever it started is gone at the end.
+
+    `stdin` is a terminal that `command` makes its own, in a session of its own.
+    """
     directory.mkdir(exist_ok=True)
     for file in APPLICATIONS.iterdir():
         target = directory / file.name
@@ -161,8 +165,8 @@ def launch(
             env={name: value for name, value in variables.items() if value != "(unset)"},
             stdout=log,
             stderr=log,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
+            stdin=subprocess.DEVNULL if stdin is None else stdin,
+            start_new_session=stdin is None,
         )
     try:
         yield Server(process, directory)

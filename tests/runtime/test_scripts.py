@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pty
 import shutil
 import signal
 import socket
 import ssl
 import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -20,7 +22,7 @@ from hypercorn.config import Config
 from hypercorn_image.listen.sockets import Listeners
 
 from tests.local import need
-from tests.runtime.server import RUNTIME, Server, launch, request
+from tests.runtime.server import RUNTIME, Server, connect, launch, request, wait_for
 
 SHELLS = {"dash": ["dash"], "busybox ash": ["busybox", "ash"]}
 Start = Callable[..., AbstractContextManager[Server]]
@@ -38,6 +40,8 @@ def root(tmp_path: Path, shell: list[str]) -> Path:
     """The image's root, below a path with spaces; `sh` is the shell of the test."""
     root = tmp_path / "the root"
     shutil.copytree(RUNTIME, root, ignore=shutil.ignore_patterns("__pycache__"))
+    programs = root / "opt/hypercorn"
+    subprocess.run([sys.executable, programs / "hypercorn_image/signal_programs.py", programs], check=True)
     (tmp_path / "bin").mkdir()
     sh = tmp_path / "bin" / "sh"
     sh.write_text(f'#!/bin/bash\nexec {" ".join(shell)} "$@"\n')
@@ -48,14 +52,21 @@ def root(tmp_path: Path, shell: list[str]) -> Path:
 @pytest.fixture
 def start(root: Path, shell: list[str], python: str, tmp_path: Path) -> Start:
     def run(
-        *arguments: str, script: str = "start.sh", prestart: str | bytes | None = None, **environ: str
+        *arguments: str,
+        script: str = "start.sh",
+        prestart: str | bytes | None = None,
+        before: Sequence[str] = (),
+        stdin: int | None = None,
+        **environ: str,
     ) -> AbstractContextManager[Server]:
+        """Start a script, by way of the command `before`, with a terminal or nothing to read."""
         path = tmp_path / "a prestart script.sh"
         if prestart is not None:
             path.write_bytes(prestart if isinstance(prestart, bytes) else prestart.encode())
-        variables = {"PRE_START_PATH": str(path), **environ}
+        variables = {**({} if prestart is None else {"PRE_START_PATH": str(path)}), **environ}
         variables["PATH"] = f"{tmp_path / 'bin'}:{Path(python).parent}:{os.environ['PATH']}"
-        return launch(python, tmp_path / "my app", *arguments, command=[*shell, str(root / script)], environ=variables)
+        command = [*before, *([str(shutil.which(shell[0])), *shell[1:], str(root / script)])]
+        return launch(python, tmp_path / "my app", *arguments, command=command, environ=variables, stdin=stdin)
 
     return run
 
@@ -137,8 +148,31 @@ def test_a_prestart_script_for_an_interpreter_that_is_not_there_is_sourced(start
         assert one.get()["marker"] == "sourced"
 
 
-def test_windows_line_ends_are_one_clear_line(start: Start) -> None:
-    with start(prestart=b"#!/bin/sh\r\necho hello\r\n") as one:
+@pytest.mark.parametrize("first", ["#!/bin/bash", "#!/usr/bin/env bash", "#!/bin/bash -e", "#!/opt/none/bash"])
+def test_what_a_bash_script_exports_reaches_the_server(start: Start, first: str) -> None:
+    with start(prestart=f'{first}\nwords=(one two)\nexport MARKER="${{words[1]}} of $(basename "$0")"\n') as one:
+        one.serving()
+        assert one.get()["marker"] == "two of a prestart script.sh"
+
+
+@pytest.mark.parametrize("path", ["/no/such script.sh", ""])
+def test_a_prestart_script_that_is_not_there(start: Start, path: str) -> None:
+    with start(PRE_START_PATH=path) as one:
+        one.serving()
+        said = f"hypercorn-image: warning: PRE_START_PATH={path} does not exist: no prestart script is run"
+        assert one.log.splitlines().count(said) == bool(path)
+        assert one.log.count("PRE_START_PATH") == bool(path)
+
+
+def test_windows_line_ends_are_nothing_to_python(start: Start) -> None:
+    with start(prestart=b'#!/usr/bin/env python3\r\nprint("""a\r\nb""")\r\n') as one:
+        one.serving()
+        assert "a\nb\n" in one.log
+
+
+@pytest.mark.parametrize("first", ["#!/bin/sh", "#!/bin/bash"])
+def test_windows_line_ends_are_one_clear_line(start: Start, first: str) -> None:
+    with start(prestart=f"{first}\r\necho hello\r\n".encode()) as one:
         assert one.wait() == 1
         assert "has Windows line ends (CRLF)" in one.log
         assert len(one.log.splitlines()) == 1
@@ -162,6 +196,70 @@ def test_a_prestart_script_that_ignores_the_signal_is_ended(start: Start) -> Non
         begun = time.monotonic()
         assert one.stop() == 0
         assert time.monotonic() - begun < 4
+
+
+@pytest.mark.parametrize("arguments", [{}, {"script": "start-reload.sh"}, {"prestart": "sleep 60\n"}], ids=str)
+def test_a_stop_that_came_before_there_was_a_handler(start: Start, root: Path, arguments: dict[str, str]) -> None:
+    """A blocked signal stays pending while the process becomes one program after another."""
+    before = [str(root / "opt/hypercorn/block-signals"), "/bin/sh", "-c", 'kill -TERM $$; exec "$0" "$@"']
+    with start(before=before, **arguments) as one:
+        assert one.wait() == 0
+        assert one.events("imported") == []
+
+
+def test_a_stop_just_when_the_prestart_script_ends(start: Start) -> None:
+    with start(prestart="kill -TERM $PPID\n") as one:
+        assert one.wait() == 0
+        assert one.events("imported") == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_other_signals_while_it_starts_and_serves_do_not_end_it(
+    start: Start, tmp_path: Path, number: signal.Signals, workers: str
+) -> None:
+    conf = tmp_path / "conf.py"
+    conf.write_text(
+        f"import os, time\nfrom hypercorn_conf import *\nopen({str(tmp_path / 'begun')!r}, 'w').close()\n"
+        f"while not os.path.exists({str(tmp_path / 'go on')!r}):\n    time.sleep(0.01)\n"
+    )
+    with start(HYPERCORN_CONF=str(conf), WEB_CONCURRENCY=workers) as one:
+        wait_for((tmp_path / "begun").exists, "configuration", lambda: one.log)
+        one.kill(number)
+        (tmp_path / "go on").touch()
+        one.serving()
+        one.kill(number)
+        assert one.get()
+        assert one.stop() == 0
+
+
+@pytest.fixture
+def terminal() -> Iterator[tuple[int, int]]:
+    """A terminal: the side of who types, and the side of a program."""
+    sides = pty.openpty()
+    yield sides
+    for side in sides:
+        os.close(side)
+
+
+def test_a_prestart_script_reads_the_terminal(start: Start, terminal: tuple[int, int]) -> None:
+    typed, stdin = terminal
+    with start(prestart="echo asked\nread -r MARKER\nexport MARKER\n", before=["setsid", "-c"], stdin=stdin) as one:
+        one.wait_log("asked")
+        os.write(typed, b"me\n")
+        one.serving()
+        assert one.get()["marker"] == "me"
+        os.write(typed, b"\x03")
+        assert one.wait() == 0
+
+
+def test_ctrl_c_during_the_prestart_script(start: Start, terminal: tuple[int, int]) -> None:
+    typed, stdin = terminal
+    with start(prestart="echo asked\nsleep 60\n", before=["setsid", "-c"], stdin=stdin) as one:
+        one.wait_log("asked")
+        os.write(typed, b"\x03")
+        assert one.wait() == 0
+        assert one.events("imported") == []
 
 
 def test_no_application_is_one_line_that_names_the_places(start: Start) -> None:
@@ -229,6 +327,30 @@ def test_reload_sees_new_modules_and_forgets_a_crash(start: Start) -> None:
         (one.directory / "package").mkdir()
         (one.directory / "package" / "__init__.py").write_text("")
         one.wait_log("Serving ", 2)
+        assert one.get()["pid"]
+
+
+def test_a_dead_worker_is_noticed_while_its_children_live_on(start: Start) -> None:
+    with start(script="start-reload.sh") as one:
+        main = one.directory / "main.py"
+        text = main.read_text().replace(
+            'elif path == "/missing":',
+            'elif path == "/die":\n        if os.fork():\n            os.kill(os.getpid(), 9)\n        note("left")\n'
+            '        time.sleep(600)\n    elif path == "/missing":',
+        )
+        one.serving()
+        main.write_text(text)
+        one.wait_log("Serving ", 2)
+        sock = connect(one.address)  # which the child holds open
+        sock.sendall(b"GET /die HTTP/1.1\r\nhost: a\r\n\r\n")
+        (left,) = one.wait_events("left", 1)
+        try:
+            one.wait_log("The worker has ended (SIGKILL): waiting for a change")
+        finally:
+            os.kill(left, signal.SIGKILL)
+            sock.close()
+        main.write_text(text + "\n# changed\n")
+        one.wait_log("Serving ", 3)
         assert one.get()["pid"]
 
 
@@ -374,8 +496,6 @@ def test_the_health_check_notices_a_server_that_hangs(python: str, tmp_path: Pat
     with launch(python, tmp_path / "app", environ=environ) as one:
         one.serving()
         assert check(python, one.directory)[0] == 0
-        from tests.runtime.server import connect
-
         with connect(one.address) as sock:
             sock.sendall(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
             one.wait_events("hanging", 1)

@@ -21,7 +21,9 @@ RUN --mount=type=bind,source=hypercorn/python3.9-alpine/requirements.txt,target=
 COPY --chmod=755 runtime/ /
 COPY --chmod=644 hypercorn/python3.9-alpine/image.json /opt/hypercorn/image.json
 # Compiled here because a container may have no right to write; never checked because nobody edits it in place.
-RUN PYTHONHASHSEED=0 python -m compileall -q --invalidation-mode unchecked-hash /opt/hypercorn
+# The first program of a container is machine code, made here for the machine: docs/stopping.md says why.
+RUN PYTHONHASHSEED=0 python -m compileall -q --invalidation-mode unchecked-hash /opt/hypercorn \
+    && python -IS /opt/hypercorn/hypercorn_image/signal_programs.py /opt/hypercorn
 
 ENV PYTHONPATH=/app PYTHONUNBUFFERED=1
 WORKDIR /app
