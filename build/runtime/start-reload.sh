@@ -1,4 +1,5 @@
-#!/bin/sh
+#!/opt/hypercorn/block-signals /bin/sh
+# shellcheck shell=sh
 # For development: as /start.sh, with one worker that is started again whenever the code changes.
 set -eu
 
@@ -6,4 +7,6 @@ case $0 in
     */*) root=${0%/*} ;;
     *) root=. ;;
 esac
-exec "$root/start.sh" --reloading "$@"
+set -- --reloading "$@"
+# shellcheck source=runtime/start.sh
+. "$root/start.sh"

@@ -1,8 +1,9 @@
-#!/bin/sh
+#!/opt/hypercorn/block-signals /bin/sh
+# shellcheck shell=sh
 # The image's default command: run the prestart script if there is one, then the server, in this very process, so that it
-# gets the container's signals. Arguments are arguments of the server. How: /opt/hypercorn/hypercorn_image.
+# gets the container's signals. The first line keeps a stop until the server can act on it, see docs/stopping.md.
+# Arguments are arguments of the server. How: /opt/hypercorn/hypercorn_image.
 set -eu
-trap 'exit 0' TERM INT # until the server takes over
 
 case $0 in
     */*) root=${0%/*} ;;
@@ -17,6 +18,8 @@ set -- "$python" "$code/serve.py" "$@"
 
 prestart=${PRE_START_PATH:-/app/prestart.sh}
 if [ -e "$prestart" ]; then
-    exec "$python" -IS "$code/hypercorn_image/prestart.py" "$prestart" "$@"
+    set -- "$python" -IS "$code/hypercorn_image/prestart.py" "$prestart" "$@"
+elif [ -n "${PRE_START_PATH-}" ]; then
+    echo "hypercorn-image: warning: PRE_START_PATH=$PRE_START_PATH does not exist: no prestart script is run" >&2
 fi
 exec "$@"

@@ -1,13 +1,26 @@
 """`python /opt/hypercorn/serve.py [--reloading] [server arguments]`: what /start.sh and /start-reload.sh become."""
 
 import os
+import signal
 import sys
 
-_here = os.path.dirname(os.path.abspath(__file__))
-# Python put this folder first; the application's come first.
-sys.path[:] = [entry for entry in sys.path if entry != _here] + [_here]
+STOPS = (signal.SIGTERM, signal.SIGINT)
+
+
+def _listen_to_signals() -> None:
+    """Act on a stop from now on, before anything else is imported. Until now /start.sh has kept it blocked."""
+    for number in STOPS:
+        signal.signal(number, lambda number, frame: os._exit(0))  # nothing is served yet
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):  # each would end it where it is not PID 1
+        signal.signal(number, lambda number, frame: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+
 
 if __name__ == "__main__":
+    _listen_to_signals()
+    here = os.path.dirname(os.path.abspath(__file__))
+    # Python put this folder first; the application's come first.
+    sys.path[:] = [entry for entry in sys.path if entry != here] + [here]
     if sys.argv[1:2] == ["--reloading"]:
         from hypercorn_image import reload
 

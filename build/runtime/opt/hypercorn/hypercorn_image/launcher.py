@@ -18,9 +18,6 @@ from hypercorn_image.worker import running, worker
 
 def main(argv: Sequence[str]) -> int:
     """Serve with the server arguments `argv` until stopped; return the exit status."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, frame: os._exit(0))  # nothing is served yet
-    signal.signal(signal.SIGHUP, lambda number, frame: None)
     directory = os.getcwd()
     if directory not in sys.path:
         sys.path.insert(0, directory)  # importable whatever PYTHONPATH became

@@ -1,11 +1,13 @@
 """Runs the prestart script, then becomes the server: `python -IS prestart.py SCRIPT COMMAND…`.
 
 A shell that is PID 1 acts on a signal only after the command that it waits for, so `docker stop` during a long
-migration would end in a kill. This waits in the shell's place. A script for sh is still sourced, by a shell of its own;
-what that leaves behind (exported variables, directory, umask, limits) is taken over. Imports little: it delays every
-start that has a prestart script.
+migration would end in a kill. This waits in the shell's place. A script for sh is still sourced, by a shell of its own,
+and one for bash by bash; what that leaves behind (exported variables, directory, umask, limits) is taken over. A stop
+is blocked whenever this has no handler for it; docs/stopping.md says why. Imports little: it delays every start that
+has a prestart script.
 """
 
+import contextlib
 import marshal
 import os
 import resource
@@ -16,7 +18,8 @@ import time
 from typing import Any, Dict, List, Optional, Tuple
 
 _SHELLS = ("sh", "dash", "ash", "busybox")
-_STOP_GRACE = 1.0  # seconds that a script gets to end after a stop
+_STOPS = (signal.SIGTERM, signal.SIGINT)
+_STOP_GRACE = 0.8  # seconds that a script gets to end after a stop
 _LIMITS = [value for name, value in sorted(vars(resource).items()) if name.startswith("RLIMIT_")]
 
 Report = Tuple[Dict[bytes, bytes], str, int, List[Tuple[int, Tuple[int, int]]]]
@@ -50,10 +53,11 @@ def _examine(script: str) -> Tuple[str, List[str]]:
             text = file.read(1 << 20)
     except OSError as error:
         return f"the prestart script {script} cannot be read: {error.strerror}", []
-    if b"\r\n" in text:
+    interpreter = _interpreter(text.split(b"\n", 1)[0].rstrip(b"\r"))
+    if b"\r\n" in text and (not interpreter or _is_bash(interpreter)):
         said = f"the prestart script {script} has Windows line ends (CRLF), which sh takes for part of the commands"
         return said + ": save it with LF", []
-    return "", _interpreter(text.split(b"\n", 1)[0])
+    return "", interpreter
 
 
 def _interpreter(first_line: bytes) -> List[str]:
@@ -67,6 +71,10 @@ def _interpreter(first_line: bytes) -> List[str]:
         return []
     found = words[0] if os.access(words[0], os.X_OK) else _which(os.path.basename(words[0]))
     return [found, *words[1:]] if found else []
+
+
+def _is_bash(interpreter: List[str]) -> bool:
+    return os.path.basename(interpreter[0]) == "bash"
 
 
 def _which(name: str) -> Optional[str]:
@@ -86,29 +94,55 @@ def _sourcing(script: str, descriptor: int) -> str:
     path = script if "/" in script else "./" + script
     report = f"exec {_quote(sys.executable)} -IS {_quote(os.path.abspath(__file__))} --report {descriptor}"
     at_exit = f'status=$?; trap - 0; [ "$status" -eq 0 ] || exit "$status"; {report}'
-    return f"set -e\ntrap {_quote(at_exit)} 0\n. {_quote(path)}\n"
+    return f"trap {_quote(at_exit)} 0\n. {_quote(path)}\n"
+
+
+def _command(script: str, interpreter: List[str], descriptor: int, arguments: List[str]) -> List[str]:
+    """Return how the script is run: one for sh or bash is sourced, so that what it exports reaches the server."""
+    if not interpreter:
+        return ["sh", "-e", "-c", _sourcing(script, descriptor), "/start.sh", *arguments]
+    if _is_bash(interpreter):
+        return [*interpreter, "-c", _sourcing(script, descriptor), script]
+    return [*interpreter, script]
 
 
 def _run(script: str, interpreter: List[str], arguments: List[str]) -> Tuple[int, Optional[Report]]:
     """Run the script; return its status and, when it was sourced and came to its end, what it has left behind."""
     read, write = os.pipe()
     os.set_inheritable(write, True)
-    command = [*interpreter, script] if interpreter else ["sh", "-c", _sourcing(script, write), "/start.sh", *arguments]
+    command = _command(script, interpreter, write, arguments)
     wake = _wake_on_signals()
+    # A group of its own, so that a stop reaches what the script has started; not with a terminal, which stops those
+    # that read it from the background, and sends Ctrl-C to all of the group that is in front.
+    alone = not _has_terminal()
     child = os.fork()
     if child == 0:
-        _be_script(command)
+        _be_script(command, alone)
+    if alone:
+        with contextlib.suppress(OSError):  # that it has done it itself
+            os.setpgid(child, child)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
     os.close(write)
-    status, data = _wait(child, read, wake)
+    status, data = _wait(child, read, wake, alone)
     return status, marshal.loads(data) if data else None
 
 
-def _be_script(command: List[str]) -> None:
+def _has_terminal() -> bool:
     try:
-        os.setpgid(0, 0)
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
+def _be_script(command: List[str], alone: bool) -> None:
+    try:
+        if alone:
+            os.setpgid(0, 0)
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
+        for number in (*_STOPS, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
         os.execvp(command[0], command)
     except OSError as error:
         _fail(f"the prestart script cannot be run with {command[0]}: {error.strerror}", 127)
@@ -117,16 +151,18 @@ def _be_script(command: List[str]) -> None:
 
 
 def _wake_on_signals() -> int:
+    """Have handlers, and leave stops blocked: a process that is forked must not take the parent's."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
     read, write = os.pipe()
     for descriptor in (read, write):
         os.set_blocking(descriptor, False)
     signal.set_wakeup_fd(write)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+    for number in (*_STOPS, signal.SIGCHLD):
         signal.signal(number, lambda number, frame: None)
     return read
 
 
-def _wait(child: int, report: int, wake: int) -> Tuple[int, bytes]:
+def _wait(child: int, report: int, wake: int, alone: bool) -> Tuple[int, bytes]:
     """Wait for the script and return its status and its report; end with status 0 when told to stop."""
     os.set_blocking(report, False)
     poll = select.poll()
@@ -140,14 +176,18 @@ def _wait(child: int, report: int, wake: int) -> Tuple[int, bytes]:
                 data += received
                 if not received:
                     poll.unregister(report)
-            elif stop_at is None and set(received) & {signal.SIGTERM, signal.SIGINT}:
+            elif stop_at is None and set(received) & set(_STOPS):
                 stop_at = time.monotonic() + _STOP_GRACE
-                _signal(child, signal.SIGTERM)
+                _signal(child, signal.SIGTERM, alone)
         done, status = os.waitpid(child, os.WNOHANG)
         if stop_at is not None and (done or time.monotonic() > stop_at):
-            _signal(child, signal.SIGKILL)
+            if alone or not done:
+                _signal(child, signal.SIGKILL, alone)
             os._exit(0)
         if done:
+            signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)  # for the server
+            if set(_read(wake)) & set(_STOPS):
+                os._exit(0)
             return _status(status), data + _read(report)
 
 
@@ -163,11 +203,9 @@ def _read(descriptor: int) -> bytes:
         return data
 
 
-def _signal(group: int, number: int) -> None:
-    try:
-        os.killpg(group, number)
-    except (ProcessLookupError, PermissionError):
-        pass
+def _signal(child: int, number: int, group: bool) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        (os.killpg if group else os.kill)(child, number)
 
 
 def _status(status: int) -> int:
@@ -187,13 +225,12 @@ def _become(command: List[str], left: Optional[Report]) -> None:
     environ: Any = os.environ
     if left is not None:
         environ, directory, mask, limits = left
-        os.chdir(directory)
+        with contextlib.suppress(OSError):  # that it is gone again
+            os.chdir(directory)
         os.umask(mask)
         for number, limit in limits:
-            try:
+            with contextlib.suppress(OSError, ValueError):
                 resource.setrlimit(number, limit)
-            except (OSError, ValueError):
-                pass
     signal.set_wakeup_fd(-1)
     os.execve(command[0], command, environ)
 

@@ -134,7 +134,7 @@ class Reloader:
         seen = snapshot(self.directory)
         self._start()
         while not self.stopping:
-            select.select([wake] + ([self.child.receiver.descriptor] if self.child else []), [], [], INTERVAL)
+            select.select([wake, *self._descriptors()], [], [], INTERVAL)
             self._drain(wake)
             self._look_after()
             now = snapshot(self.directory)
@@ -145,6 +145,10 @@ class Reloader:
                 self._start()
         self._end()
         return 0
+
+    def _descriptors(self) -> List[int]:
+        child = self.child
+        return [] if child is None or child.receiver.ended else [child.receiver.descriptor]
 
     def _drain(self, wake: int) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -167,6 +171,9 @@ class Reloader:
         child = self.child
         if child is None:
             return
+        # Its death and not the end of its pipe, which processes that it has started may hold open. Looked for before
+        # the messages, so that none comes later.
+        ended, status = os.waitpid(child.pid, os.WNOHANG)
         for message in child.receiver.receive():
             if message["what"] == channel.READY:
                 self.ready = True
@@ -179,8 +186,7 @@ class Reloader:
                 )
             elif message["what"] == channel.FAILED:
                 report(StartError(message["lines"], message["details"]))
-        if child.receiver.ended:
-            _, status = os.waitpid(child.pid, 0)
+        if ended:
             child.close()
             self.child = None
             self._say("error", "The worker has ended (%s): waiting for a change", how_ended(status))
