@@ -14,10 +14,8 @@ from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.packet import pull_quic_header
 from hypercorn.config import Config
-from hypercorn_image.config.effective import Effective
 from hypercorn_image.listen import draining
 from hypercorn_image.listen.sockets import Listeners
-from hypercorn_image.worker.worker import Worker
 
 from tests.runtime.certificates import Authority
 from tests.runtime.server import connect
@@ -47,10 +45,7 @@ def test_a_listening_socket_that_was_given_to_the_server_outlives_it() -> None:
 def test_draining_waits_for_the_queue() -> None:
     async def drained() -> tuple[bool, bool]:
         with socket.create_server(("127.0.0.1", 0)) as listening, connect(listening.getsockname()):
-            config = Config()
-            one = Worker(Effective(config, "", {}, ""), None, Listeners(config), {})
-            one.to_parent, one.last, one.listening = object(), True, [listening.fileno()]  # type: ignore[assignment]
-            task = asyncio.create_task(one.drain(asyncio.sleep))
+            task = asyncio.create_task(draining.emptied([listening.fileno()], 30, asyncio.sleep))
             await asyncio.sleep(0.05)
             before = task.done()
             listening.accept()[0].close()
