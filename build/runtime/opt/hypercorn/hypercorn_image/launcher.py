@@ -13,7 +13,9 @@ from hypercorn_image.errors import StartError, report
 from hypercorn_image.listen import state
 from hypercorn_image.listen.sockets import Listeners
 from hypercorn_image.process import inherited
-from hypercorn_image.worker import running, worker
+from hypercorn_image.worker import running
+from hypercorn_image.worker.parent import Parent
+from hypercorn_image.worker.worker import Loaded, Worker
 
 
 def main(argv: Sequence[str]) -> int:
@@ -53,9 +55,8 @@ def _serve(load: Callable[[], effective.Effective]) -> int:
             def be_worker(one: Child, effective: effective.Effective, listeners: Listeners) -> int:
                 if loaded is not None:
                     inherited.forget_finalizers()
-                serving = worker.Worker(effective, loaded, listeners, one.quic)
-                serving.to_parent, serving.from_parent = one.sender, one.receiver
-                return running.run(serving)
+                parent = Parent(one.sender, one.receiver)
+                return running.run(Worker(effective, loaded, listeners, one.quic, parent))
 
             return Supervisor(Configuration(found, listeners), load, be_worker, note).run()
     finally:
@@ -71,8 +72,8 @@ def _warn_of_upstream(found: effective.Effective) -> None:
             config.log.error_logger.warning(line)
 
 
-def _preload(found: effective.Effective) -> worker.Loaded:
-    loaded = worker.Loaded(*application.load(found.application))
+def _preload(found: effective.Effective) -> Loaded:
+    loaded = Loaded(*application.load(found.application))
     names = inherited.threads()
     if names and found.config.log.error_logger is not None:
         message = "PRELOAD_APP: importing %s started threads (%s); workers are forked without them"
@@ -81,7 +82,7 @@ def _preload(found: effective.Effective) -> worker.Loaded:
 
 
 def _serve_alone(found: effective.Effective, listeners: Listeners, note: Callable[..., None]) -> int:
-    one = worker.Worker(found, None, listeners, listeners.open_quic())
+    one = Worker(found, None, listeners, listeners.open_quic())
 
     def say(level: str, message: str, *args: Any) -> None:
         logger = found.config.log.error_logger  # not before: importing the application may change it

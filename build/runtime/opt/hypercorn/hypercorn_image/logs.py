@@ -11,7 +11,8 @@ from typing import Any, Dict, Mapping
 
 from hypercorn_image import upstream
 from hypercorn_image.errors import StartError
-from hypercorn_image.worker.gate import ANSWERED
+
+ANSWERED = "hypercorn_image.answered"  # in a request's scope: the application has sent its whole answer
 
 
 class JsonFormatter(logging.Formatter):

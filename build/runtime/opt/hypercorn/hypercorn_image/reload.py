@@ -21,7 +21,9 @@ from hypercorn_image.errors import StartError, report
 from hypercorn_image.listen.sockets import Listeners
 from hypercorn_image.process import channel
 from hypercorn_image.process.children import Child, how_ended
-from hypercorn_image.worker import running, worker
+from hypercorn_image.worker import running
+from hypercorn_image.worker.parent import Parent
+from hypercorn_image.worker.worker import Worker
 
 INTERVAL = 0.25  # seconds between two looks at the files
 STOP_SECONDS = 2.0  # what requests in progress get when the code has changed
@@ -159,9 +161,8 @@ class Reloader:
 
     def _start(self) -> None:
         def be_worker(child: Child) -> int:
-            serving = worker.Worker(self.effective, None, self.listeners, {})
-            serving.to_parent, serving.from_parent = child.sender, child.receiver
-            return running.run(serving)
+            parent = Parent(child.sender, child.receiver)
+            return running.run(Worker(self.effective, None, self.listeners, {}, parent))
 
         self.ready = False
         self.child = Child.fork(0, 0, {}, be_worker)

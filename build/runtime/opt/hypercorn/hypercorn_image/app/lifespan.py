@@ -44,6 +44,13 @@ class Lifespan:
             self.started.set()
             self.finished.set()
 
+    def check_start(self, limit: float) -> None:
+        """Raise StartError when it has failed to start, or did not within `limit` seconds, which are over."""
+        if self.failure is not None:
+            raise self.failure
+        if not self.started.is_set():
+            raise StartError([f"the application's lifespan did not start within {limit:g} s (STARTUP_TIMEOUT)"])
+
     def stop(self) -> None:
         """Ask the application to shut down; `finished` is set when it has. One that has not started has nothing to."""
         if not self.supported or not self.started.is_set():

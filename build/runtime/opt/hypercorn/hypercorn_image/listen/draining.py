@@ -18,7 +18,8 @@ import os
 import select
 import socket
 import struct
-from typing import Any, Iterable, List, Set
+import time
+from typing import Any, Awaitable, Callable, Iterable, List, Sequence, Set
 
 LIMIT = 1.0  # seconds a queue may take to empty
 HALF_OPEN = 0.5  # seconds that connections which are half open may take: some round trips
@@ -107,6 +108,14 @@ def waiting(descriptors: Iterable[int]) -> bool:
         poll.register(descriptor, select.POLLIN)
     found: List[Any] = poll.poll(0)
     return bool(found)
+
+
+async def emptied(descriptors: Sequence[int], seconds: float, sleep: Callable[[float], Awaitable[None]]) -> None:
+    """Return once nothing waits to be accepted on the listening sockets, or after `seconds`."""
+    limit = time.monotonic() + seconds
+    await sleep(0)
+    while waiting(descriptors) and time.monotonic() < limit:
+        await sleep(0.001)
 
 
 def replace(descriptors: Iterable[int]) -> None:

@@ -6,9 +6,9 @@ Every request passes here, so it does nothing that costs. It decides nothing abo
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 from hypercorn_image.app import lifespan
+from hypercorn_image.logs import ANSWERED
 
 GOING_AWAY = 1012  # "service restart" in the registry of RFC 6455: the client may come back at once
-ANSWERED = "hypercorn_image.answered"  # in a request's scope: the application has sent its whole answer
 _CLOSE = (b"connection", b"close")
 
 

@@ -1,21 +1,16 @@
-"""A worker on trio: the same order of stopping as `on_asyncio`, with trio's means."""
+"""A worker on trio: the means of `serving` there."""
 
 import signal
-import time
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any, Callable, List, Tuple
 
-import hypercorn.protocol.h2
 import hypercorn.trio
 import trio
 
-from hypercorn_image import upstream
-from hypercorn_image.app.lifespan import Lifespan
 from hypercorn_image.listen import draining
 from hypercorn_image.process import channel
-from hypercorn_image.worker.gate import GOING_AWAY, Gate
-from hypercorn_image.worker.h2 import Farewell
-from hypercorn_image.worker.quic import Quic
-from hypercorn_image.worker.worker import LINGER, SETTLE, Worker
+from hypercorn_image.worker.gate import GOING_AWAY
+from hypercorn_image.worker.serving import Serving
+from hypercorn_image.worker.worker import Worker
 
 
 def run(worker: Worker) -> None:
@@ -23,25 +18,12 @@ def run(worker: Worker) -> None:
     trio.run(_Serving(worker).run)
 
 
-class _Serving:
-    """One worker's life: lifespan, serving, stopping."""
+class _Serving(Serving):
+    """One worker's life on trio."""
 
     def __init__(self, worker: Worker) -> None:
-        self.worker = worker
-        self.stopping = trio.Event()
-        self.settled_at: Optional[float] = None
-        self.done_since: Optional[float] = None
-        self.lifespan = Lifespan(worker.asgi, trio.Event)
-        self.farewell = Farewell()
-        self.farewell.install()
-        self.gate: Any = Gate(worker.asgi, self.lifespan.state, trio.sleep)
-        self.gate.limit = worker.max_requests
-        self.gate.on_limit = lambda: worker.say(channel.RECYCLE, requests=self.gate.total)
+        super().__init__(worker, trio.Event, trio.sleep)
         self.gate.interruptible = _interruptible
-        self.quic: List[Any] = []  # Hypercorn's QUIC protocols
-        if worker.udp:
-            upstream.note_quic(self.quic)
-        self.closing: Optional[List[Quic]] = None
 
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
@@ -57,18 +39,16 @@ class _Serving:
 
     async def _listen(self, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
         """Hear of a stop: from the parent, or by a signal where there is no parent."""
-        if self.worker.from_parent is None:
+        if self.worker.parent is None:
             with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                 task_status.started()
                 async for _ in signals:
-                    self.worker.begin_stop()
-                    self.stopping.set()
+                    self.stop()
             return
         signal.signal(signal.SIGTERM, lambda number, frame: self.worker.say(channel.RECYCLE))
         task_status.started()
-        while not self.worker.asked():
-            await trio.lowlevel.wait_readable(self.worker.from_parent.descriptor)
-        self.stopping.set()
+        while not self.hear():
+            await trio.lowlevel.wait_readable(self.worker.parent.descriptor)
 
     async def _start_lifespan(self) -> None:
         async with trio.open_nursery() as nursery:
@@ -81,69 +61,40 @@ class _Serving:
             with trio.move_on_after(self.worker.config.startup_timeout):
                 await self.lifespan.started.wait()
             nursery.cancel_scope.cancel()
-        self.worker.check_lifespan(self.lifespan, self.stopping.is_set())
+        self.check_lifespan()
 
     async def _serve(self) -> None:
         if self.stopping.is_set():
             return
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._look_after, nursery.cancel_scope)
-            await hypercorn.trio.serve(self.gate, self.worker.config, shutdown_trigger=self._trigger, mode="asgi")
+            await hypercorn.trio.serve(self.gate, self.worker.config, shutdown_trigger=self.trigger, mode="asgi")
             nursery.cancel_scope.cancel()
 
     async def _look_after(self, scope: trio.CancelScope) -> None:
         await self.stopping.wait()
-        while self.settled_at is None or not await self._is_over():
+        while not await self.is_over():
             await trio.sleep(0.05)
         scope.cancel()
 
-    async def _trigger(self) -> None:
-        """Run by Hypercorn as soon as it serves; its end is what makes Hypercorn stop."""
-        self.worker.started()
-        await self.stopping.wait()
-        await self.worker.drain(trio.sleep)
-        await self._stop_accepting()
-        await self.gate.leave()
-        await self.farewell.leave()
-        await trio.sleep(min(SETTLE, self.worker.left()))
-        await self.worker.welcome(trio.sleep, self._quic())
-        self.settled_at = time.monotonic()
-
-    async def _stop_accepting(self) -> None:
+    async def stop_accepting(self) -> None:
         # Hypercorn's accepting tasks end only with the trigger, too late for what they have just accepted.
         draining.replace(self.worker.listening)
 
-    async def _is_over(self) -> bool:
-        """Tell whether waiting for Hypercorn any longer is of no use, and help it on."""
-        assert self.settled_at is not None
-        if self.worker.left() == 0:
-            return True
-        if time.monotonic() > self.settled_at + LINGER:
-            self.gate.silent_clients()
-        if self.gate.in_progress or not await self._close_quic():
-            self.done_since = None
-            return False
-        if self.done_since is None:
-            self.done_since = time.monotonic()
-        return time.monotonic() > self.done_since + LINGER
+    def has_connections(self) -> bool:
+        return True  # Hypercorn keeps them to itself
 
-    async def _close_quic(self) -> bool:
-        servers = self._quic()
-        closed = all([await quic.close_finished() for quic in servers])
-        if closed and all(quic.gone for quic in servers):
-            self.worker.quic_is_closed()
-        return closed
+    def is_sending(self) -> bool:
+        return False  # what is written has been sent when the application's `send` returns
 
-    def _quic(self) -> List[Quic]:
-        if self.closing is None:
-            self.closing = [Quic(protocol) for protocol in self.quic]
-        return self.closing
+    def cut_silent(self) -> None:
+        self.gate.silent_clients()
 
     async def _stop_lifespan(self) -> None:
         self.lifespan.stop()
-        with trio.move_on_after(self.worker.lifespan_limit()):
+        with trio.move_on_after(self.clock.lifespan(self.worker.config.shutdown_timeout)):
             await self.lifespan.finished.wait()
-        self.worker.check_shutdown(self.lifespan)
+        self.check_shutdown()
 
 
 def _interruptible(receive: Any) -> Tuple[Any, Callable[[], None]]:

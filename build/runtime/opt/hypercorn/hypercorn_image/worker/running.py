@@ -1,7 +1,6 @@
 """Runs one worker on the event loop of its class, and says why one cannot serve.
 
-It stands above `worker`, which both loops use, and `on_asyncio` and `on_trio`, of which only the one asked for is
-imported.
+It stands above `on_asyncio` and `on_trio`, of which only the one asked for is imported.
 """
 
 import traceback
@@ -35,13 +34,13 @@ def run(worker: Worker) -> int:
         worker.prepare()
         runner(worker.worker_class)(worker)
     except StartError as error:
-        if worker.to_parent is None:
+        if worker.parent is None:
             raise
         worker.say(channel.FAILED, lines=error.lines, details=error.details)
         return 1
     except Exception as error:
         failure = as_start_error(error)
-        if worker.to_parent is None:
+        if worker.parent is None:
             raise failure from None
         worker.say(channel.FAILED, lines=failure.lines, details=failure.details)
         return 1

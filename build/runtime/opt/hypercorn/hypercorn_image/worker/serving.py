@@ -1,0 +1,201 @@
+"""A worker's life, whatever its event loop: lifespan, serving, and a stop in the right order.
+
+No new connections, then what was sent is answered, then idle connections are closed, then the lifespan shuts down. What
+takes asyncio's or trio's own means is in `on_asyncio` and `on_trio`.
+"""
+
+import time
+from typing import Any, Awaitable, Callable, List, Optional
+
+from hypercorn_image import upstream
+from hypercorn_image.app.lifespan import Lifespan
+from hypercorn_image.listen import draining
+from hypercorn_image.process import channel
+from hypercorn_image.worker.gate import Gate
+from hypercorn_image.worker.worker import Worker
+
+# How long connections go on being served after the stop is announced and before idle ones are closed: what the kernel
+# has accepted or a client has just sent is read and answered, and answers say `connection: close`.
+SETTLE = 0.5
+LINGER = 0.5  # how long a peer may take to agree to the end of a connection on which nothing is left to say
+HANDSHAKE = 1.0  # how long a TLS or QUIC handshake may take that has begun when the worker leaves
+
+
+class Serving:
+    """One worker's life. `event` and `sleep` are the event loop's."""
+
+    def __init__(self, worker: Worker, event: Callable[[], Any], sleep: Callable[[float], Awaitable[None]]) -> None:
+        self.worker, self.clock = worker, worker.clock
+        self.sleep = sleep
+        self.stopping = event()
+        self.last = worker.parent is None  # whether nobody accepts after this worker
+        self.settled_at: Optional[float] = None
+        self.done_since: Optional[float] = None
+        self.lifespan = Lifespan(worker.asgi, event)
+        self.gate: Any = Gate(worker.asgi, self.lifespan.state, sleep)
+        self.gate.limit = worker.max_requests
+        self.gate.on_limit = lambda: worker.say(channel.RECYCLE, requests=self.gate.total)
+        self.farewell = _farewell()
+        self.quic_protocols: List[Any] = []
+        if worker.udp and upstream.holds("hypercorn-quic-connections"):
+            upstream.note_quic(self.quic_protocols)
+        self._quic: Optional[List[Any]] = None
+        self._quic_said = False
+
+    # ---- what an event loop does in its own way ----------------------------------------------------------------------
+
+    async def stop_accepting(self) -> None:
+        """Close the listening sockets, and lose no connection that was accepted."""
+        raise NotImplementedError
+
+    def has_connections(self) -> bool:
+        """Tell whether anybody is connected, or may be."""
+        raise NotImplementedError
+
+    def is_sending(self) -> bool:
+        """Tell whether something waits to be sent."""
+        raise NotImplementedError
+
+    def cut_silent(self) -> None:
+        """End the WebSockets of clients that did not answer their close frame."""
+        raise NotImplementedError
+
+    async def finish_handshakes(self) -> None:
+        """Let connections that were accepted come to their first request: many TLS handshakes take a while."""
+
+    def close_udp(self) -> None:
+        """Close the UDP sockets, whose last connection has gone."""
+
+    # ---- what it hears -----------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Stop, by a signal: where there is no parent."""
+        self.clock.begin()
+        self.stopping.set()
+
+    def hear(self) -> bool:
+        """Hear what the parent says; return whether to stop."""
+        assert self.worker.parent is not None
+        asked = self.worker.parent.asked()
+        if asked is None:
+            return False
+        self.clock.begin(asked.seconds)
+        self.last = asked.last
+        self.stopping.set()
+        return True
+
+    # ---- the order of a stop -----------------------------------------------------------------------------------------
+
+    async def trigger(self) -> None:
+        """Run by Hypercorn as soon as it serves; its end is what makes Hypercorn stop."""
+        self.worker.say(channel.READY)
+        self.worker.on_started()
+        await self.stopping.wait()
+        await self._drain()
+        await self.stop_accepting()
+        await self.gate.leave()
+        await self.farewell.leave()
+        await self.finish_handshakes()
+        if self.has_connections():
+            await self.sleep(min(SETTLE, self.clock.left()))
+        await self._welcome()
+        self.settled_at = time.monotonic()
+
+    async def _drain(self) -> None:
+        """Let nobody new in, and accept until nothing waits. The caller closes in the next instruction.
+
+        Where only this worker leaves, the others accept what waits.
+        """
+        draining.refuse_new_quic(self.worker.udp)
+        if self.worker.parent is None:
+            await self._close_listeners()
+        if self.last:
+            await draining.emptied(self.worker.listening, min(draining.LIMIT, self.clock.left()), self.sleep)
+
+    async def _close_listeners(self) -> None:
+        listeners = self.worker.listeners
+        listeners.refuse_new()
+        limit = time.monotonic() + min(draining.HALF_OPEN, self.clock.left())
+        while listeners.half_open() and time.monotonic() < limit:
+            await self.sleep(0.01)
+        listeners.close()
+
+    async def _welcome(self) -> None:
+        """Give QUIC connections that are being set up the time to send a request."""
+        limit = time.monotonic() + min(HANDSHAKE, self.clock.left())
+        while any(one.awaits_request for one in self.quic()) and time.monotonic() < limit:
+            await self.sleep(0.01)
+
+    async def is_over(self) -> bool:
+        """Tell whether waiting for Hypercorn any longer is of no use, and help it on."""
+        if self.settled_at is None:
+            return False
+        if self.clock.left() == 0:
+            return True
+        if time.monotonic() > self.settled_at + LINGER:
+            self.cut_silent()
+        quic_closed = await self._close_quic()
+        if self.gate.in_progress or self.is_sending() or not quic_closed:
+            self.done_since = None
+            return False
+        if self.done_since is None:
+            self.done_since = time.monotonic()
+        # What is left are peers that do not answer a TLS close_notify or a QUIC close.
+        return time.monotonic() > self.done_since + LINGER
+
+    async def _close_quic(self) -> bool:
+        connections = self.quic()
+        closed = [await one.close_finished() for one in connections]
+        if all(one.gone for one in connections):
+            self.close_udp()
+            self._say_quic_closed()
+        return all(closed)
+
+    def _say_quic_closed(self) -> None:
+        """Tell the parent that this worker reads its UDP sockets no more, once."""
+        if self.worker.udp and not self._quic_said:
+            self._quic_said = True
+            self.worker.say(channel.QUIC_CLOSED)
+
+    def quic(self) -> List[Any]:
+        """Return the HTTP/3 connections by socket, once Hypercorn serves."""
+        if self._quic is None:
+            from hypercorn_image.worker.quic import Quic
+
+            self._quic = [Quic(protocol) for protocol in self.quic_protocols]
+        return self._quic
+
+    # ---- the lifespan ------------------------------------------------------------------------------------------------
+
+    def check_lifespan(self) -> None:
+        """Raise StartError when the application's lifespan has failed, or was too slow, to start."""
+        if self.stopping.is_set():
+            return
+        self.lifespan.check_start(self.worker.config.startup_timeout)
+        if self.lifespan.reason:
+            self.worker.log("info", "The application has no lifespan (%s)", self.lifespan.reason)
+
+    def check_shutdown(self) -> None:
+        """Log a lifespan that failed to shut down, or did not in time."""
+        if self.lifespan.shutdown_failure:
+            self.worker.log(
+                "error", "The application's lifespan failed to shut down: %s", self.lifespan.shutdown_failure
+            )
+        elif not self.lifespan.finished.is_set():
+            self.worker.log("error", "The application's lifespan did not shut down in time")
+
+
+class _NoFarewell:
+    async def leave(self) -> None:
+        return
+
+
+def _farewell() -> Any:
+    """Return what says good-bye on HTTP/2 connections."""
+    if not upstream.holds("hypercorn-h2-connection"):
+        return _NoFarewell()
+    from hypercorn_image.worker.h2 import Farewell
+
+    farewell = Farewell()
+    farewell.install()
+    return farewell
