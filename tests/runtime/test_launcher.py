@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 
 from tests.runtime.launching import Launch, every_class, in_flight
 from tests.runtime.load import Load
-from tests.runtime.server import connect, launch, request, response, wait_for
+from tests.runtime.server import RUNTIME, Server, connect, launch, request, response, wait_for
 
 
 @pytest.mark.every_python
@@ -491,3 +492,30 @@ def test_a_connection_that_is_half_open_at_the_stop_is_served(
     command = ["unshare", "--net", sys.executable, "-m", "tests.runtime.faraway", python, str(tmp_path / "app")]
     done = subprocess.run([*command, *settings], cwd=Path(__file__).parents[2], capture_output=True, text=True)
     assert done.stdout == "HTTP/1.1 200  0\n", done.stderr
+
+
+@every_class
+def test_a_worker_without_file_descriptors_says_so_once_and_serves_who_is_connected(
+    python: str, tmp_path: Path, worker_class: str
+) -> None:
+    few = ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh", python, str(RUNTIME / "opt/hypercorn/serve.py")]
+    environ = {"WORKER_CLASS": worker_class, "WEB_CONCURRENCY": "1"}
+    with launch(python, tmp_path / "app", command=few, environ=environ) as one, contextlib.ExitStack() as stack:
+        first = stack.enter_context(connect(one.serving().address))
+        assert request(one.address, sock=first, close=False)[0] == 200
+        for _ in range(90):
+            stack.enter_context(connect(one.address))
+        one.wait_log("Too many open files (limit 64)")
+        for _ in range(30):
+            assert request(one.address, sock=first, close=False)[0] == 200
+            time.sleep(0.05)  # the event loop tries again meanwhile
+        stack.close()
+        wait_for(lambda: _is_served(one), "answer to a new client", lambda: one.log)
+        lines = [line for line in one.log.splitlines() if "GET /" not in line]
+        assert len(lines) == 2, one.log[:3000]
+
+
+def _is_served(server: Server) -> bool:
+    with contextlib.suppress(OSError, EOFError):  # uvloop resets those that come too early
+        return request(server.address)[0] == 200
+    return False
