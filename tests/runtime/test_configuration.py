@@ -217,7 +217,7 @@ def test_all_errors_of_a_start_are_said_together() -> None:
     assert (
         "hypercorn-image: error: LOG_LEVEL='loud' is not allowed: one of debug, info, warning, error, critical" in lines
     )
-    assert any("HYPERCORN_CONF='/nowhere.py' is not there" in line for line in lines)
+    assert any("HYPERCORN_CONF='/nowhere.py' does not exist" in line for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -401,7 +401,7 @@ def test_kinds_of_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "conf_module.py").write_text("workers = 5")
     assert load(tmp_path, HYPERCORN_CONF="python:conf_module").config.workers == 5
-    with pytest.raises(StartError, match="is not there"):
+    with pytest.raises(StartError, match="does not exist"):
         load(tmp_path, HYPERCORN_CONF="/nowhere.toml")
 
 

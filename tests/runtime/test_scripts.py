@@ -296,7 +296,7 @@ def test_reload_on_a_change_of_the_code(start: Start) -> None:
         text = main.read_text()
         main.write_text(text.replace('"marker":', '"changed": True, "marker":'))
         one.wait_log("Serving ", 2)
-        assert "Changed: main.py: reloading" in one.log
+        assert "Detected changes in main.py; reloading" in one.log
         assert one.get()["changed"] is True
         assert one.get()["pid"] != first
         assert one.stop() == 0

@@ -41,7 +41,8 @@ SENTENCES = [
     Sentence(
         "a configuration file that does not exist is a clear error",
         {"HYPERCORN_CONF": "/none.py"},
-        error="HYPERCORN_CONF='/none.py' is not there: file:PATH.py, python:MODULE, or the path of a .py or TOML file",
+        error="HYPERCORN_CONF='/none.py' does not exist: "
+        "file:PATH.py, python:MODULE, or the path of a .py or TOML file",
     ),
     Sentence("MAX_WORKERS caps the computed number", {"WORKERS_PER_CORE": "50", "MAX_WORKERS": "3"}, {"workers": 3}),
     Sentence(
