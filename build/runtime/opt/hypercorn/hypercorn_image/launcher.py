@@ -95,7 +95,7 @@ def _serve_alone(found: effective.Effective, listeners: Listeners, note: Callabl
         say("info", "Serving %s at %s, in this process (%s)", found.application, where, one.worker_class)
 
     def cannot(*_: Any) -> None:
-        say("warning", "SIGHUP: with WEB_CONCURRENCY=0 there is no worker to replace: restart the container")
+        say("warning", "SIGHUP received; WEB_CONCURRENCY=0 has no workers to restart: restart the container")
 
     one.on_started = started
     signal.signal(signal.SIGHUP, cannot)

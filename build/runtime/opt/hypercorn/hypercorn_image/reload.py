@@ -141,7 +141,7 @@ class Reloader:
             self._look_after()
             now = snapshot(self.directory)
             if now != seen:
-                self._say("info", "Changed: %s: reloading", ", ".join(_changed(seen, now, self.directory)))
+                self._say("info", "Detected changes in %s; reloading", ", ".join(_changed(seen, now, self.directory)))
                 seen = now
                 self._end()
                 self._start()
@@ -190,7 +190,7 @@ class Reloader:
         if ended:
             child.close()
             self.child = None
-            self._say("error", "The worker has ended (%s): waiting for a change", how_ended(status))
+            self._say("error", "Worker exited with %s; waiting for changes", how_ended(status))
 
     def _end(self) -> None:
         """Stop the worker, gracefully and then not."""

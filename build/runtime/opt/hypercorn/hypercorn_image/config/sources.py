@@ -38,7 +38,7 @@ def find(variables: Mapping[str, Any], app_directory: str) -> Tuple[str, List[st
     path = named[5:] if named.startswith("file:") else named
     if not os.path.isfile(path):
         return named, [
-            f"HYPERCORN_CONF={named!r} is not there: file:PATH.py, python:MODULE, or the path of a .py or TOML file"
+            f"HYPERCORN_CONF={named!r} does not exist: file:PATH.py, python:MODULE, or the path of a .py or TOML file"
         ]
     return ("file:" + path if path.endswith(".py") or named.startswith("file:") else path), []
 

@@ -169,7 +169,9 @@ class Supervisor:
             quic = self._spare.take(fork, configuration.listeners)
             child = Child.fork(fork.slot, fork.generation.number, quic, lambda one: self._be(one, configuration))
         except (OSError, StartError) as error:  # no process, no descriptor, no UDP socket
-            failure = error if isinstance(error, StartError) else StartError([f"fork: {error.strerror or error}"])
+            failure = (
+                error if isinstance(error, StartError) else StartError([f"cannot fork: {error.strerror or error}"])
+            )
             self._wanted.fork_failed(fork, failure, time.monotonic())
             return
         self._children[child.pid] = child

@@ -5,7 +5,7 @@ worker stops is `on_asyncio`'s business.
 """
 
 import asyncio
-from typing import Any, List, Optional, Set
+from typing import Any, Callable, List, Optional, Set
 from weakref import WeakSet
 
 
@@ -29,8 +29,10 @@ class _Server:
 class _Connection(asyncio.Protocol):
     """Passes everything on to Hypercorn's protocol, and notes the transport; during a TLS handshake, itself."""
 
-    def __init__(self, inner: Any, transports: Set[Any], handshaking: "WeakSet[Any]") -> None:
-        self._inner = inner
+    def __init__(
+        self, inner: Any, transports: Set[Any], handshaking: "WeakSet[Any]", on_made: Callable[[Any], None]
+    ) -> None:
+        self._inner, self._on_made = inner, on_made
         self._transports, self._handshaking = transports, handshaking
         handshaking.add(self)
         # Bound here, not wrapped: nothing is added to the path of the data.
@@ -41,6 +43,7 @@ class _Connection(asyncio.Protocol):
         self._handshaking.discard(self)
         self._transport = transport
         self._transports.add(transport)
+        self._on_made(transport)
         self._inner.connection_made(transport)
 
     def connection_lost(self, exc: Optional[Exception]) -> None:
@@ -61,13 +64,16 @@ class LoopMixin:
         self.transports: Set[Any] = set()
         self.handshaking: "WeakSet[Any]" = WeakSet()  # accepted, and without a transport yet
         self.datagrams: List[Any] = []
+        self.on_connection: Callable[[Any], None] = lambda transport: None
 
     async def create_server(self, protocol_factory: Any, *args: Any, **kwargs: Any) -> Any:
         """Make a server. The connections of ours are known."""
         if not self._takes_ours(kwargs):
             return await super().create_server(protocol_factory, *args, **kwargs)  # type: ignore[misc]
         server = await super().create_server(  # type: ignore[misc]
-            lambda: _Connection(protocol_factory(), self.transports, self.handshaking), *args, **kwargs
+            lambda: _Connection(protocol_factory(), self.transports, self.handshaking, self.on_connection),
+            *args,
+            **kwargs,
         )
         self.servers.append(server)
         return _Server(server)

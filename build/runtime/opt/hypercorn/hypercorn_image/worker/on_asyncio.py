@@ -16,6 +16,7 @@ from hypercorn_image import upstream
 from hypercorn_image.listen import draining
 from hypercorn_image.process import channel
 from hypercorn_image.worker.clock import LIFESPAN_GRACE
+from hypercorn_image.worker.descriptors import Shortage
 from hypercorn_image.worker.loop import loop_class
 from hypercorn_image.worker.serving import HANDSHAKE, Serving
 from hypercorn_image.worker.worker import Worker
@@ -32,6 +33,9 @@ def run(worker: Worker) -> None:
     asyncio.set_event_loop(loop)
     loop.set_debug(worker.debug)
     loop.ours = {*worker.listening, *worker.udp}
+    loop.shortage = Shortage(worker.config)
+    if worker.worker_class == "uvloop":
+        loop.on_connection = loop.shortage.took_last
     loop.set_exception_handler(_exception_handler)
     try:
         loop.run_until_complete(_Serving(worker, loop).run())
@@ -42,6 +46,9 @@ def run(worker: Worker) -> None:
 def _exception_handler(loop: Any, context: Any) -> None:
     import ssl
 
+    if "socket" in context and loop.shortage.is_meant(context.get("exception")):
+        loop.shortage.note()
+        return
     # A failed handshake is the client's affair. A cancelled connection is none: until Python 3.12 asyncio's own
     # callback reports the one that the graceful timeout has cut (streams.py, StreamReaderProtocol.connection_made).
     if not isinstance(context.get("exception"), (ssl.SSLError, asyncio.CancelledError)):

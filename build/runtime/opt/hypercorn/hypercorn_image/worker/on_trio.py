@@ -8,6 +8,7 @@ import trio
 
 from hypercorn_image.listen import draining
 from hypercorn_image.process import channel
+from hypercorn_image.worker.descriptors import Shortage
 from hypercorn_image.worker.gate import GOING_AWAY
 from hypercorn_image.worker.serving import Serving
 from hypercorn_image.worker.worker import Worker
@@ -15,6 +16,7 @@ from hypercorn_image.worker.worker import Worker
 
 def run(worker: Worker) -> None:
     """Serve until told to stop. Raises StartError, or what Hypercorn raises, when it cannot."""
+    Shortage(worker.config).filter_trio()
     trio.run(_Serving(worker).run)
 
 

@@ -173,7 +173,7 @@ class Serving:
             return
         self.lifespan.check_start(self.worker.config.startup_timeout)
         if self.lifespan.reason:
-            self.worker.log("info", "The application has no lifespan (%s)", self.lifespan.reason)
+            self.worker.log("info", "The application does not support the lifespan protocol (%s)", self.lifespan.reason)
 
     def check_shutdown(self) -> None:
         """Log a lifespan that failed to shut down, or did not in time."""
