@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
-from hypercorn_image.worker import quic
+from hypercorn_image import upstream
 
 from tests.runtime.upstream.serving import HOST, certificate
 
@@ -38,14 +38,14 @@ def test_aioquic_tells_how_many_requests_there_were_and_what_of_an_answer_is_not
         configuration=configuration, original_destination_connection_id=client.original_destination_connection_id
     )
     exchange(client, server, 0.1)
-    assert quic._requests(server) == 0
+    assert upstream.quic_requests(server) == 0
     stream = client.get_next_available_stream_id()
     client.send_stream_data(stream, b"request", end_stream=True)
     exchange(client, server, 0.2)
-    assert quic._requests(server) == 1
+    assert upstream.quic_requests(server) == 1
     server.send_stream_data(stream, b"answer", end_stream=True)
     connection = type("Connection", (), {"quic": server, "h3": None})()
-    assert quic._is_busy(connection), "nothing is sent yet"
+    assert upstream.quic_is_busy(connection), "nothing is sent yet"
     exchange(client, server, 0.3)
     exchange(client, server, 1.0)
-    assert not quic._is_busy(connection), "the client has acknowledged it"
+    assert not upstream.quic_is_busy(connection), "the client has acknowledged it"
