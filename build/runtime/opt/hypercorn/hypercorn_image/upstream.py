@@ -219,6 +219,32 @@ def note_quic(made: List[Any]) -> None:
     setattr(quic, "QuicProtocol", Noted)  # noqa: B010 - Hypercorn looks it up for each socket
 
 
+def quic_connections(protocol: Any) -> List[Any]:
+    """Return the connections of one of Hypercorn's QUIC protocols, each as often as it has names."""
+    return list(getattr(protocol, "connections", {}).values())
+
+
+def quic_requests(quic: Any) -> int:
+    """Return how many requests a client has made, or 1 where aioquic does not tell."""
+    return int(getattr(getattr(quic, "_local_max_streams_bidi", None), "used", 1))
+
+
+def quic_is_busy(connection: Any) -> bool:
+    """Tell whether the application is still at an answer, or some of one has not arrived."""
+    if getattr(getattr(connection, "h3", None), "streams", None):
+        return True
+    streams = getattr(connection.quic, "_streams", {})
+    return any(_unfinished(stream) for number, stream in streams.items() if number % 4 == 0)  # a client's requests
+
+
+def _unfinished(stream: Any) -> bool:
+    # The application is done as soon as aioquic has its data: some may be unsent, or lost on the way.
+    sender = getattr(stream, "sender", None)
+    if sender is None or getattr(sender, "is_finished", True):
+        return False
+    return bool(getattr(sender, "highest_offset", 0)) or not getattr(sender, "buffer_is_empty", True)
+
+
 def accept_no_more(loop: Any, server: Any) -> bool:
     """Have an asyncio server accept nothing more, without closing it; return whether it was seen to."""
     seen = [loop.remove_reader(sock.fileno()) for sock in server.sockets]
