@@ -14,11 +14,12 @@ from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.packet import pull_quic_header
 from hypercorn.config import Config
+from hypercorn_image.errors import StartError
 from hypercorn_image.listen import draining
 from hypercorn_image.listen.sockets import Listeners
 
 from tests.runtime.certificates import Authority
-from tests.runtime.server import connect
+from tests.runtime.server import connect, wait_for
 
 
 def test_a_listening_socket_that_refuses_serves_whom_it_has() -> None:
@@ -100,15 +101,58 @@ def test_a_quic_connection_that_has_begun_is_let_in_and_a_new_one_is_not(
 
 @pytest.mark.parametrize("size", [8, 18, 20])
 @pytest.mark.parametrize("prefix", [0x4000, 0x80000000], ids=["two bytes", "four bytes"])
-def test_initial_packets_of_every_form(closing: tuple[socket.socket, socket.socket], size: int, prefix: int) -> None:
+@pytest.mark.parametrize("head", [b"\xc3\0\0\0\1", b"\xd3\x6b\x33\x43\xcf"], ids=["version 1", "version 2"])
+def test_initial_packets_of_every_form(
+    closing: tuple[socket.socket, socket.socket], size: int, prefix: int, head: bytes
+) -> None:
     def initial(payload: bytes) -> bytes:
         identifiers = bytes([size]) + b"d" * size + bytes([8]) + b"s" * 8
         length = (prefix | len(payload)).to_bytes(2 if prefix == 0x4000 else 4, "big")
-        return b"\xc3\0\0\0\1" + identifiers + b"\0" + length + payload
+        return head + identifiers + b"\0" + length + payload
 
     assert not passes(closing, initial(b"x" * 1150))
     assert not passes(closing, initial(b"x" * 500) + b"\0" * 650), "padded behind the packet"
     assert passes(closing, initial(b"x" * 60) + b"\xe0" + b"h" * 1050), "a Handshake packet follows"
+
+
+def test_a_packet_of_version_1_that_looks_like_an_initial_one_of_version_2_is_kept(
+    closing: tuple[socket.socket, socket.socket],
+) -> None:
+    assert passes(closing, b"\xd3\0\0\0\1" + b"\x08" + b"d" * 1100), "0-RTT"
+
+
+def test_a_udp_port_that_somebody_shares_with_everybody_is_taken() -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", 0))
+        bind = f"127.0.0.1:{other.getsockname()[1]}"
+        config = Config.from_mapping(bind=[], certfile="c", keyfile="k", quic_bind=[bind])
+        with pytest.raises(StartError, match="Address already in use"):
+            Listeners(config).open_quic()
+
+
+def test_the_sockets_of_two_workers_share_a_udp_port() -> None:
+    listeners = Listeners(Config.from_mapping(bind=[], certfile="c", keyfile="k", quic_bind=["127.0.0.1:0"]))
+    (one,), (two,) = (listeners.open_quic().values() for _ in range(2))
+    with one, two:
+        assert one.getsockname() == two.getsockname()
+
+
+def test_the_event_loop_goes_on_while_the_kernel_lists_its_connections() -> None:
+    """It takes 40 ms with 4,500 of them; here, until the loop has run ten times."""
+    turns: list[float] = []
+
+    def half_open() -> bool:
+        wait_for(lambda: len(turns) > 10, "turn of the event loop")
+        return False
+
+    async def turn(seconds: float) -> None:
+        turns.append(seconds)
+        await asyncio.sleep(seconds)
+
+    asyncio.run(draining.arrived(half_open, 5, turn))
+    assert len(turns) > 10
 
 
 def test_what_is_no_quic_at_all_does_no_harm(closing: tuple[socket.socket, socket.socket]) -> None:

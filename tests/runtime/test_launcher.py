@@ -519,3 +519,22 @@ def _is_served(server: Server) -> bool:
     with contextlib.suppress(OSError, EOFError):  # uvloop resets those that come too early
         return request(server.address)[0] == 200
     return False
+
+
+def test_a_kernel_that_does_not_steer_quic_is_told_of(python: str, tmp_path: Path) -> None:
+    """No kernel here refuses it; the one of gVisor does."""
+    from tests.runtime.certificates import Authority
+
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app/sitecustomize.py").write_text(f"""
+import errno, sys
+sys.path.append({str(RUNTIME / "opt/hypercorn")!r})
+from hypercorn_image.listen import draining
+def refused(*_): raise OSError(errno.ENOPROTOOPT, "Protocol not available")
+draining.attach_program = refused
+""")
+    certificate, key = Authority(tmp_path / "certificates").issue()
+    tls = {"USE_SSL": "true", "USE_TCP": "false", "SSL_PORT": "0", "CERTFILE": certificate, "KEYFILE": key}
+    with launch(python, tmp_path / "app", environ={**tls, "QUIC_BIND": "127.0.0.1:0"}) as one:
+        log = one.serving().log
+        assert log.count("The kernel does not steer QUIC packets (Protocol not available)") == 1, log
