@@ -18,6 +18,7 @@ import os
 import select
 import socket
 import struct
+import threading
 import time
 from typing import Any, Awaitable, Callable, Iterable, List, Sequence, Set
 
@@ -32,7 +33,10 @@ _SO_ATTACH_FILTER = 26
 _NO_INITIAL = (
     (0x30, 0, 0, 8),  # A = the first byte
     (0x54, 0, 0, 0xF0),
-    (0x15, 0, 24, 0xC0),  # an Initial packet? else keep
+    (0x15, 3, 0, 0xC0),  # an Initial packet of version 1?
+    (0x15, 0, 26, 0xD0),  # or of version 2 (RFC 9369, 3.2), which is something else in version 1? else keep
+    (0x20, 0, 0, 9),
+    (0x15, 0, 24, 0x6B3343CF),
     (0x30, 0, 0, 13),  # A = length of the destination's connection ID
     (0x07, 0, 0, 0),
     (0x50, 0, 0, 14),  # A = length of the source's
@@ -89,6 +93,23 @@ def half_open(sockets: Iterable[socket.socket]) -> bool:
     """Tell whether a client is in the middle of connecting to one of the listening TCP `sockets`."""
     ports = {sock.getsockname()[1] for sock in sockets if sock.family != socket.AF_UNIX}
     return bool(ports and ports & (_half_open_ports("/proc/net/tcp") | _half_open_ports("/proc/net/tcp6")))
+
+
+async def arrived(half_open: Callable[[], bool], seconds: float, sleep: Callable[[float], Awaitable[None]]) -> None:
+    """Return once `half_open` denies it, or after `seconds`.
+
+    It is asked in a thread: the kernel takes 10 ms to list a thousand connections.
+    """
+    limit = time.monotonic() + seconds
+
+    def wait() -> None:
+        while half_open() and time.monotonic() < limit:
+            time.sleep(0.01)
+
+    thread = threading.Thread(target=wait, daemon=True, name="hypercorn-image-half-open")
+    thread.start()
+    while thread.is_alive():
+        await sleep(0.01)
 
 
 def _half_open_ports(table: str) -> Set[int]:

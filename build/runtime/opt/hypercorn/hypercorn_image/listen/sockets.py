@@ -38,6 +38,7 @@ class Listeners:
         self.shared: Dict[Bind, socket.socket] = {}
         self._quic_actual: Dict[str, str] = {}
         self._owner = os.getpid()
+        self.not_steered = ""  # why the kernel does not choose a worker by the client's address
 
     def open(self, inherited: Optional[Mapping[Bind, socket.socket]] = None) -> None:
         """Open and listen on every TCP and unix bind; those in `inherited` are open already and are taken over."""
@@ -89,18 +90,26 @@ class Listeners:
         opened: Dict[str, socket.socket] = {}
         for bind in self.quic_binds:
             try:
+                if bind not in self._quic_actual:
+                    # The workers' sockets share the port, and would share it with anybody who allows that too.
+                    _open_inet(bind, socket.SOCK_DGRAM, shared=False).close()
                 opened[bind] = _open_inet(self._quic_actual.get(bind, bind), socket.SOCK_DGRAM)
                 host, port = opened[bind].getsockname()[:2]
                 self._quic_actual[bind] = (
                     f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
                 )  # where it asked for port 0
-                with contextlib.suppress(OSError):
-                    draining.attach_program(opened[bind], _SO_ATTACH_REUSEPORT_CBPF, _steering(self.workers))
+                self._steer(opened[bind])
             except (OSError, ValueError) as error:
                 for sock in opened.values():
                     sock.close()
                 raise StartError([f"cannot listen on {bind} (UDP): {_reason(error)}"]) from None
         return opened
+
+    def _steer(self, sock: socket.socket) -> None:
+        try:
+            draining.attach_program(sock, _SO_ATTACH_REUSEPORT_CBPF, _steering(self.workers))
+        except OSError as error:
+            self.not_steered = _reason(error)
 
     def adopt(self, config: Any, quic: Dict[str, socket.socket], copy: bool = False) -> None:
         """Make `config` serve these sockets, as `fd://` binds; without `copy` these objects lose them."""
@@ -217,15 +226,15 @@ def _steering(workers: int) -> Sequence[Tuple[int, int, int, int]]:
     )
 
 
-def _open_inet(bind: str, kind: int) -> socket.socket:
+def _open_inet(bind: str, kind: int, shared: bool = True) -> socket.socket:
     host, port = split_bind(bind)
     family, _, _, _, target = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE)[0]
     sock = socket.socket(family, kind)
     try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if kind == socket.SOCK_DGRAM:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, shared)
         else:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if family == socket.AF_INET6 and host == "::":
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)

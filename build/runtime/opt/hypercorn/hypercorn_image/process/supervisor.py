@@ -191,6 +191,8 @@ class Supervisor:
     def _serves(self, action: Action) -> None:
         effective, listeners = self._current
         self._on_serving(effective, listeners)
+        if listeners.not_steered and effective.config.workers > 1:
+            self._say(words.Line("warning", words.NOT_STEERED, (listeners.not_steered,)))
         where, config = listeners.describe(), effective.config
         if isinstance(action, wanted.ReloadComplete):
             self._say(words.Line("info", words.RELOAD_COMPLETE, (where,)))

@@ -12,6 +12,7 @@ SERVING = "Serving %s at %s, %d %s worker%s"
 RELOAD_COMPLETE = "Reload complete; listening on %s"
 NOT_USED = "%s received; it is not used"
 STOPPED = "Stopped"
+NOT_STEERED = "The kernel does not steer QUIC packets (%s); restarting a worker breaks HTTP/3 connections of others"
 _LOST = "Worker (pid %d) exited with %s while it was serving; restarting%s"
 _HINTS = {"SIGKILL": " (out of memory?)", "SIGSEGV": " (a crash in a compiled module?)"}
 

@@ -115,9 +115,7 @@ class Serving:
     async def _close_listeners(self) -> None:
         listeners = self.worker.listeners
         listeners.refuse_new()
-        limit = time.monotonic() + min(draining.HALF_OPEN, self.clock.left())
-        while listeners.half_open() and time.monotonic() < limit:
-            await self.sleep(0.01)
+        await draining.arrived(listeners.half_open, min(draining.HALF_OPEN, self.clock.left()), self.sleep)
         listeners.close()
 
     async def _welcome(self) -> None:
