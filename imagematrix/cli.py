@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -69,6 +70,9 @@ def _wanted(arguments: argparse.Namespace, option: str) -> list[str]:
 
 def run(main: Callable[[list[str] | None], int]) -> None:
     """Run a verb and end the process: errors are one line each, Ctrl-C is quiet, a closed pipe is no error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without UTF-8 shows \xe9 for é
     try:
         status = exit_status(lambda: main(None))
         sys.stdout.flush()

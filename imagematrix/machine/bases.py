@@ -30,6 +30,7 @@ from imagematrix.machine import engine as engines
 from imagematrix.machine import host
 from imagematrix.machine.engine import Engine
 from imagematrix.machine.host import Say, say
+from imagematrix.reference import parse
 
 STANDIN_LABEL = "io.hypercorn-images.standin"
 SCRIPT_LABEL = f"{STANDIN_LABEL}.script"
@@ -272,7 +273,7 @@ def _base(name: str, reference: str, image: Image, pin: str | None = None) -> Ba
 def pull_reference(name: str) -> str:
     """Return where an official image is pulled from: Docker Hub, or the mirror of it that BASE_MIRROR names."""
     mirror = os.environ.get("BASE_MIRROR", "").removeprefix("https://").strip("/")
-    return f"{mirror}/library/{name}" if mirror else name
+    return parse(name).mirrored(mirror)
 
 
 def why_no_registry(engine: Engine, reference: str) -> str | None:
@@ -309,7 +310,8 @@ def _pull(client: DockerClient, name: str, pin: str | None, say: Say) -> Base | 
     try:
         image = client.images.pull(repository, tag=pin or tag)
         if reference != name:
-            image.tag(*name.split(":"))
+            official = parse(name)
+            image.tag(official.name, official.tag)
     except NotFound:
         return Unavailable(name, f"the registry answers, but has no image {reference}{pinned}", refused=bool(pin))
     except (DockerException, RequestException) as error:

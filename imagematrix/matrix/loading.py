@@ -6,12 +6,15 @@ nothing, two variants with one tag, aliases without a target.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from imagematrix import reference
 from imagematrix.errors import allowed_instead
 from imagematrix.matrix.locks import Locks
 from imagematrix.matrix.model import (
@@ -31,6 +34,10 @@ from imagematrix.matrix.model import (
 from imagematrix.matrix.schema import ExclusionEntry, ImageEntry, MatrixFile, parse
 from imagematrix.matrix.source import Source, Where, read
 
+MOST_ANCESTORS = 10
+"""Images below an image: every variant repeats the layers of all of them in its Dockerfile."""
+RESERVED = ("ci-matrix.json", "docker-bake.json", "manifest.json", "matrix.schema.json", "tags.json")
+"""What stands in build/ beside the images' folders."""
 ROOT_KEYS = ("server", "template", "runtime", "probe")
 """What an image without a parent says, for itself and for all that are built on it."""
 
@@ -71,6 +78,7 @@ class _Loader:
         self.source.check()
         self.useless_exclusions()
         self.missing_bases()
+        self.check_bases()
         matrix = Matrix(
             file.registry,
             file.namespace,
@@ -91,7 +99,7 @@ class _Loader:
         )
         if not variants:
             self.source.problem(("exclusions",), "nothing is left of the matrix")
-        self.same_tags()
+        self.check_unique(variants)
         self.source.check()
         object.__setattr__(matrix, "variants", variants)  # the variants point at it: they come second
         return matrix
@@ -112,6 +120,7 @@ class _Loader:
         self.known(("platforms",), list(file.platforms), "platform", list(file.platforms))
         for version, python in file.pythons.items():
             self.known(("pythons", version, "bases"), list(python.bases), "os", list(file.os))
+            self.known(("pythons", version, "unchecked"), list(python.unchecked), "os", list(python.bases))
         for name, image in file.images.items():
             self.known(("images", name, "extras"), image.extras, "extra", list(file.extras))
             self.known(("images", name, "parent"), [image.parent] if image.parent else [], "image", list(file.images))
@@ -146,6 +155,10 @@ class _Loader:
             if name in children:
                 chain = " -> ".join((*children[children.index(name) :], name))
                 self.source.problem(("images", name, "parent"), f"an image cannot be its own ancestor: {chain}")
+                return None
+            if len(children) >= MOST_ANCESTORS or (name in made and len(made[name].lineage) > MOST_ANCESTORS):
+                text = f"an image has at most {MOST_ANCESTORS} ancestors, because each makes a layer of its own"
+                self.source.problem(("images", name), text)
                 return None
             if name not in made:
                 entry = self.file.images[name]
@@ -188,6 +201,10 @@ class _Loader:
         for position, package in enumerate(image.packages):
             if package in image.packages[:position]:
                 self.source.problem(("images", image.name, "packages", position), f"{package} is listed twice")
+        folders = {image.server.runtime.partition("/")[0], image.server.template.partition("/")[0]}
+        if image.name in {*RESERVED, *folders}:
+            text = f"{image.name} is the name of a file or folder of build/; choose another name for the image"
+            self.source.problem(("images", image.name), text)
         if image.parent is None:
             self.check_server(image)
 
@@ -267,6 +284,14 @@ class _Loader:
                         "or exclude the cell with its reason",
                     )
 
+    def check_bases(self) -> None:
+        """A base has the Python and the C library that it stands under, as far as its name tells."""
+        for python in self.pythons:
+            for os in (one for one in self.oses if one.name in python.bases):
+                why = _misplaced(python.bases[os.name], python, os)
+                if why and os.name not in python.unchecked:
+                    self.source.problem(("pythons", python.version, "bases", os.name), why)
+
     def alias_targets(self) -> dict[str, tuple[Python, OS]]:
         """Return the cell that each alias points at in every image."""
         stable = [python for python in self.pythons if python.status == "stable"]
@@ -277,21 +302,25 @@ class _Loader:
                 self.source.problem(("aliases", name), f"the alias {name} has no target: no Python is stable")
                 continue
             python = python or stable[-1]
-            if python.status == "eol":
-                self.source.problem(("aliases", name, "python"), f"Python {python.version} is eol and takes no alias")
+            if python.status == "prerelease":
+                text = f"Python {python.version} is a pre-release and takes no alias"
+                self.source.problem(("aliases", name, "python"), text)
             os = next(one for one in self.oses if one.name == alias.os)
             self.check_alias(name, python, os)
             targets[name] = (python, os)
         return targets
 
     def check_alias(self, name: str, python: Python, os: OS) -> None:
-        for image in self.images:
-            line = next((one.line for one in self.exclusions if one.removes(image, python, os)), None)
-            if line:
-                self.source.problem(
-                    ("aliases", name),
-                    f"the alias {name} has no target: {image.name}:{tag_of(python, os)} is excluded on line {line}",
-                )
+        lines = [
+            next((one.line for one in self.exclusions if one.removes(image, python, os)), 0) for image in self.images
+        ]
+        if all(lines):
+            text = f"{self.images[0].name}:{tag_of(python, os)} is excluded on line {lines[0]}"
+            self.source.problem(("aliases", name), f"the alias {name} has no target: {text}")
+        named = re.match(r"python([0-9]+\.[0-9]+)(?![0-9])", name)
+        if named and named[1] != python.version:
+            text = f"{name} names Python {named[1]}, but it would point at {python.version}; give it a python"
+            self.source.problem(("aliases", name), text)
         for python_, os_ in ((one, other) for one in self.pythons for other in self.oses):
             tag = tag_of(python_, os_)
             if name == tag:
@@ -299,18 +328,37 @@ class _Loader:
             elif name.startswith(f"{tag}-2") or name.endswith(f"-{tag}"):
                 self.source.problem(("aliases", name), f"{name} looks like a dated or version tag of {tag}")
 
-    def same_tags(self) -> None:
-        """Two cells of one image must differ in their tags."""
-        seen: dict[str, tuple[Python, OS]] = {}
-        for python in self.pythons:
-            for os in self.oses:
-                tag = tag_of(python, os)
-                if tag in seen and seen[tag][0] == python:
-                    self.source.problem(
-                        ("os", os.name, "suffix"),
-                        f"two variants with one tag: {seen[tag][1].name} and {os.name} have the same suffix",
-                    )
-                seen.setdefault(tag, (python, os))
+    def short_tags(self, image: Image, python: Python, os: OS) -> tuple[str, ...]:
+        """Return the tag with the short suffix, if no release after this one has the cell."""
+        order = list(self.file.os)
+        rivals = [one for one in self.oses if one.short is not None and one.short == os.short]
+        there = [one for one in rivals if not any(each.removes(image, python, one) for each in self.exclusions)]
+        newest = max(there, key=lambda one: order.index(one.name), default=None)
+        return (f"python{python.version}{os.short}",) if newest == os else ()
+
+    def check_unique(self, variants: Iterable[Variant]) -> None:
+        """No two variants share a bake target, a folder or a tag, on file systems that ignore case either."""
+        seen: dict[tuple[str, str], Variant] = {}
+        told: set[Where] = set()
+        for variant in variants:
+            for kind, name in _names(variant):
+                other = seen.setdefault((kind, name.lower()), variant)
+                where = self.differing(variant, other, name)
+                if other is not variant and where not in told:
+                    told.add(where)
+                    line = self.source.line(self.differing(other, variant, name))
+                    text = f"two variants with one {kind}: {other.name} (line {line}) and {variant.name} have {name}"
+                    self.source.problem(where, text)
+
+    def differing(self, variant: Variant, other: Variant, name: str) -> Where:
+        """Return the place of the file that makes `variant` another than `other`."""
+        if (alias := name.rpartition(":")[2]) in self.file.aliases and alias in variant.aliases:
+            return ("aliases", alias)
+        if variant.image != other.image:
+            return ("images", variant.image.name)
+        if variant.os != other.os:
+            return ("os", variant.os.name, "suffix")
+        return ("pythons", variant.python.version)
 
     def variant(
         self, matrix: Matrix, targets: dict[str, tuple[Python, OS]], image: Image, python: Python, os: OS
@@ -327,6 +375,31 @@ class _Loader:
             os,
             tuple(extra for extra in image.extras if extra.name not in dropped),
             tuple(dropped[name] for name in sorted(dropped)),
-            tuple(sorted(name for name, cell in targets.items() if cell == (python, os))),
+            (*self.short_tags(image, python, os), *sorted(name for name, to in targets.items() if to == (python, os))),
             matrix,
         )
+
+
+def _names(variant: Variant) -> Iterator[tuple[str, str]]:
+    """Yield what must be a variant's alone."""
+    for tag in (variant.tag, *variant.aliases):
+        yield "tag", f"{variant.image.name}:{tag}"
+    yield "folder", variant.directory
+    yield "bake target", variant.target
+
+
+def _misplaced(base: str, python: Python, os: OS) -> str | None:
+    """Say why a base cannot be one of that Python and OS, None if its name says that it is.
+
+    Only a repository named python tells its Python by its tags, as Docker Hub's official one does.
+    """
+    name = reference.parse(base)
+    if name.path.rpartition("/")[2] != "python":
+        why = "its name does not tell its Python"
+    elif not re.match(rf"{re.escape(python.version)}(?![0-9])", name.tag or ""):
+        why = f"it is not of Python {python.version}"
+    elif ("alpine" in (name.tag or "")) != (os.libc == "musl"):
+        why = f"its C library is not {os.libc}, as os.{os.name}.libc says"
+    else:
+        return None
+    return f"{base} cannot stand here: {why}; correct it, or say under `unchecked` what it has"

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
 
 from imagematrix.errors import InputError
 
@@ -105,10 +106,21 @@ def read_bases(folder: Path) -> dict[str, str]:
     return found
 
 
+def _check_package(place: str, match: re.Match[str], before: list[Locked]) -> None:
+    try:
+        Version(match["version"])
+    except InvalidVersion:
+        raise InputError(f"{place}: {match['version']} is not a version; run: make lock") from None
+    if any(one.name == match["name"] for one in before):
+        raise InputError(f"{place}: {match['name']} is there twice; run: make lock")
+
+
 def read(path: Path) -> Lock:
     """Read one lock file. Raises InputError if it is missing or not as `make lock` writes it."""
     name = f"{path.parent.name}/{path.name}"
     try:
+        if path.is_fifo():
+            raise InputError(f"{name}:1: is not a plain file; remove it and run: make lock")
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         raise InputError(f"{name}: is missing; run: make lock") from None
@@ -123,6 +135,7 @@ def read(path: Path) -> Lock:
         if match := _HEAD.match(line):
             head[match["key"]].append(match["value"])
         elif current is None and (match := _PACKAGE.match(line)):
+            _check_package(f"{name}:{number}", match, packages)
             current, hashes = (match["name"], match["version"]), []
         elif current and (match := _HASH.match(line)):
             hashes.append(match["hash"])

@@ -24,9 +24,16 @@ class Python:
     """A Python version, its support status and the official image for each OS."""
 
     version: str
-    status: Literal["stable", "eol"]
+    status: Literal["prerelease", "stable", "eol"]
     end_of_life: datetime.date
     bases: dict[str, str] = field(hash=False)
+    unchecked: dict[str, str] = field(hash=False, default_factory=dict)
+
+    @property
+    def support(self) -> str:
+        """What tables say of its support: `until 2029-10-31`, `ended 2024-10-07`, `pre-release`."""
+        words = {"prerelease": "pre-release", "stable": f"until {self.end_of_life}", "eol": f"ended {self.end_of_life}"}
+        return words[self.status]
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,7 @@ class OS:
     suffix: str
     libc: Literal["glibc", "musl"]
     description: str
+    short: str | None = None
 
 
 @dataclass(frozen=True)
@@ -151,7 +159,7 @@ class Variant:
     @property
     def version_tag(self) -> str:
         """The tag that names the server's version, such as 0.18.0-python3.13-slim."""
-        return f"{self.server_version}-{self.tag}"
+        return f"{self.server_version.replace('+', '_')}-{self.tag}"  # a tag has no +
 
     def dated_tag(self, day: datetime.date) -> str:
         """Return the tag of one day's publication, such as python3.13-slim-20261122, never moved once pushed."""

@@ -6,6 +6,8 @@ Only what can be said of one value is checked here; what depends on another part
 from __future__ import annotations
 
 import datetime
+import re
+import unicodedata
 from typing import Annotated, Any, Literal
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -21,10 +23,19 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from imagematrix import reference
 from imagematrix.errors import allowed_instead
 from imagematrix.matrix.source import Source, as_read, shortened
 
 NAME = r"^[a-z0-9]+([._-][a-z0-9]+)*$"
+LONGEST = 63
+"""Characters in a name of the matrix; all of them together still make a reference."""
+IMAGE = r"^[a-z][a-z0-9]*([._-][a-z0-9]+)*$"
+"""A repository's component that can also name a build stage, which begins with a letter.
+
+https://github.com/moby/buildkit/blob/master/frontend/dockerfile/instructions/parse.go"""
+IMAGES_REFUSED = ("context", "scratch")
+"""Stage names that BuildKit keeps for itself."""
 """A repository's path component: https://github.com/distribution/distribution/blob/main/docs/content/spec/api.md."""
 TAG = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"
 NAMESPACE = r"^[a-z0-9]+([._-][a-z0-9]+)*(/[a-z0-9]+([._-][a-z0-9]+)*)*$"
@@ -33,12 +44,14 @@ DISTRIBUTION = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 """A distribution's name in normal form, https://packaging.python.org/en/latest/specifications/name-normalization/."""
 TEXT = r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f\u2028\u2029]*[^\s\x00-\x1f\x7f-\x9f])?$"
 """One line that is not empty, of characters that can be seen: it becomes a label, a row of a table, an error."""
-VERSION = r"^[1-9][0-9]*\.(0|[1-9][0-9]*)$"
-SUFFIX = r"^(-[a-z0-9.]+)*$"
+VERSION = r"^[1-9][0-9]?\.(0|[1-9][0-9]{0,2})$"
+SUFFIX = r"^(-[a-z0-9]+(\.[a-z0-9]+)*)*$"
 URL_PATH = r"^/[!-~]*$"
 INNER_PATH = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$"
 """A path in the repository, with / on every machine: it cannot leave it."""
-REFERENCE = r"^[a-z0-9]+([._/:-]+[A-Za-z0-9]+)*:[A-Za-z0-9_][A-Za-z0-9_.-]*$"
+UNSEEN = ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp")
+BLANK = "\u115f\u1160\u2800\u3164\uffa0"
+"""Letters and symbols by their category that no font shows."""
 
 
 def _requirement(text: str) -> str:
@@ -57,7 +70,8 @@ def _listed(value: object) -> object:
 
 
 def _date(value: object) -> object:
-    if isinstance(value, str):
+    """Take a text only as YYYY-MM-DD: what else `fromisoformat` takes depends on the Python that runs this."""
+    if isinstance(value, str) and re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
         try:
             return datetime.date.fromisoformat(value)
         except ValueError:
@@ -65,19 +79,65 @@ def _date(value: object) -> object:
     return value
 
 
-Name = Annotated[str, Field(pattern=NAME)]
-Namespace = Annotated[str, Field(pattern=NAMESPACE)]
-Registry = Annotated[str, Field(pattern=REGISTRY)]
+def _seen(text: str) -> str:
+    """Refuse what cannot be seen: it would hide in labels, tables and errors, or turn the text around it."""
+    for character in text:
+        if unicodedata.category(character) in UNSEEN or character in BLANK:
+            raise ValueError(f"has a character that cannot be seen (U+{ord(character):04X}); remove it")
+    return text
+
+
+def _base(text: str) -> str:
+    try:
+        parsed = reference.parse(text)
+        if parsed.tag is None or parsed.digest is not None:
+            raise ValueError("is not an image with a tag such as python:3.13-slim-trixie")
+    except ValueError as error:
+        raise ValueError(f"{shortened(repr(text))} {error}") from None
+    return text
+
+
+def _registry(text: str) -> str:
+    if not reference.is_host(text):
+        raise ValueError(f"{text!r} would be a namespace of Docker Hub; a registry has a dot or a port, as ghcr.io has")
+    reference.check_port(text)
+    return text
+
+
+def _image(name: str) -> str:
+    if name in IMAGES_REFUSED:
+        raise ValueError(f"{name} means something else to BuildKit; choose another name")
+    return name
+
+
+def _suffix(text: str) -> str:
+    if re.search(r"-[0-9]{8}$", text):
+        raise ValueError(f"{text!r} has the form of a day, as dated tags have; choose another suffix")
+    return text
+
+
+def _version(text: str) -> str:
+    if re.fullmatch(r"[0-9]+\.[0-9]+t", text):
+        raise ValueError(f"{text} is a free-threaded Python, which needs wheels of its own; write {text[:-1]}")
+    if not re.fullmatch(VERSION, text):
+        raise ValueError(f"{shortened(repr(text))} is not a Python version such as 3.13")
+    return text
+
+
+Name = Annotated[str, Field(pattern=NAME, max_length=LONGEST)]
+ImageName = Annotated[str, Field(pattern=IMAGE, max_length=LONGEST), AfterValidator(_image)]
+Namespace = Annotated[str, Field(pattern=NAMESPACE, max_length=127)]
+Registry = Annotated[str, Field(pattern=REGISTRY, max_length=LONGEST), AfterValidator(_registry)]
 Distribution = Annotated[str, Field(pattern=DISTRIBUTION)]
 TagName = Annotated[str, Field(pattern=TAG)]
-Text = Annotated[str, Field(pattern=TEXT)]
-Version = Annotated[str, Field(pattern=VERSION)]
-Suffix = Annotated[str, Field(pattern=SUFFIX)]
+Text = Annotated[str, Field(pattern=TEXT, max_length=1000), AfterValidator(_seen)]
+Version = Annotated[str, AfterValidator(_version), WithJsonSchema({"type": "string", "pattern": VERSION})]
+Suffix = Annotated[str, Field(pattern=SUFFIX, max_length=32), AfterValidator(_suffix)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 UrlPath = Annotated[str, Field(pattern=URL_PATH)]
 InnerPath = Annotated[str, Field(pattern=INNER_PATH)]
 Platform = Literal["linux/amd64", "linux/arm64"]  # those that imagematrix.find.lock finds wheels for
-Reference = Annotated[str, Field(pattern=REFERENCE)]
+Base = Annotated[str, AfterValidator(_base)]
 Requires = Annotated[str, AfterValidator(_requirement)]
 Date = Annotated[datetime.date, BeforeValidator(_date)]
 Some = Annotated[
@@ -106,6 +166,10 @@ class OSEntry(_Entry):
     """A base operating system."""
 
     suffix: Suffix = Field(description="what it adds to a tag, such as -slim; empty for the full images")
+    short: Suffix | None = Field(
+        default=None,
+        description="a suffix shared by several releases; the last of them in the file has it, Python by Python",
+    )
     libc: Literal["glibc", "musl"] = Field(description="the C library, which decides the wheels")
     description: Text
 
@@ -113,9 +177,12 @@ class OSEntry(_Entry):
 class PythonEntry(_Entry):
     """A Python version."""
 
-    status: Literal["stable", "eol"] = Field(description="eol: built, but never the target of an alias")
+    status: Literal["prerelease", "stable", "eol"] = Field(description="aliases follow the newest that is stable")
     end_of_life: Date = Field(description="the day upstream support ends, YYYY-MM-DD")
-    bases: dict[str, Reference] = Field(description="for each OS the official image to build on")
+    bases: dict[str, Base] = Field(description="for each OS the image to build on")
+    unchecked: dict[Name, Text] = Field(
+        default={}, description="for each OS whose base does not tell its Python and C library by its name: what it has"
+    )
 
 
 class ExtraEntry(_Entry):
@@ -183,7 +250,9 @@ class MatrixFile(_Entry):
         description="the Python versions, in quotes: 3.10 without them is the number 3.1"
     )
     extras: dict[Name, ExtraEntry] = Field(description="what images can have beside the server")
-    images: Annotated[dict[Name, ImageEntry], Field(min_length=1)] = Field(description="the images, by repository name")
+    images: Annotated[dict[ImageName, ImageEntry], Field(min_length=1)] = Field(
+        description="the images, by repository name"
+    )
     exclusions: list[ExclusionEntry] = Field(default=[], description="what is left out, each with its reason")
     aliases: dict[TagName, AliasEntry] = Field(default={}, description="more tags, such as latest")
 
@@ -228,10 +297,12 @@ def _say(source: Source, problem: ErrorDetails, where: list[str | int]) -> str:
         return f"{name} is missing"
     if kind == "value_error":
         return f"{name}: {context['error']}"
-    if isinstance(value, (bool, int, float, datetime.date)) and (kind == "string_type" or _is_names(where)):
+    if where and isinstance(value, (bool, int, float, datetime.date)) and (kind == "string_type" or _is_names(where)):
         return f"{name}: {as_read(source.scalars[tuple(where)], value)}"
     if kind == "too_short":
         return f"{name} must not be empty"
+    if kind == "string_too_long":
+        return f"{name} is too long; at most {context['max_length']} characters are allowed"
     if kind == "literal_error":
         return f"{name} must be {context['expected']}, not {shown}"
     if kind == "string_pattern_mismatch":
@@ -261,11 +332,10 @@ _PATTERNS = {
     REGISTRY: "is not a registry such as docker.io or localhost:5000: a host, without https:// and without a path",
     DISTRIBUTION: "is not a distribution such as hypercorn: allowed are lower-case letters and digits, with - between",
     TEXT: "must be one line of text that is not empty, without space around it (over several lines of YAML: after >-)",
-    VERSION: "is not a Python version such as 3.13",
     URL_PATH: "is not a path such as /health",
     INNER_PATH: "is not a path in this repository such as templates/Dockerfile.j2",
     SUFFIX: "is not a suffix such as -slim (or empty)",
-    REFERENCE: "is not an image with a tag such as python:3.13-slim-trixie",
+    IMAGE: "is not a name: allowed are lower-case letters and digits, first a letter, with . _ or - between them",
 }
 
 

@@ -60,6 +60,8 @@ def read(path: Path, name: str | None = None) -> Source:
     """
     source = Source(name or path.name)
     try:
+        if path.is_fifo():
+            raise InputError(f"{source.name}:1: is not a plain file")
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise InputError(f"{source.name}: cannot be read: {error.strerror}") from None
@@ -179,7 +181,8 @@ class _Reader:
     def construct_scalar(self, node: yaml.Node) -> Any:
         try:
             return self.construct.construct_object(node, deep=True)
-        except (yaml.YAMLError, ValueError):
+        # An explicit tag on a text that it does not fit, such as `!!bool maybe`, is a KeyError, and so on.
+        except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, OverflowError):
             text = f"the YAML tag {node.tag} is not supported; remove it"
             if node.tag == "tag:yaml.org,2002:timestamp":
                 text = f"{node.value} is no date; allowed are days there are, as YYYY-MM-DD"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from imagematrix import reference
 from imagematrix.matrix.model import Variant
 
 PREDICATE = "slsaprovenance1"
@@ -17,9 +18,10 @@ _BUILD_TYPE = "https://mobyproject.org/buildkit@v1"
 
 def document(variant: Variant, platform: str, origin: str, revision: str, epoch: int) -> dict[str, object]:
     """Return the statement about a variant's image for one platform; `origin` is the repository's address, if any."""
-    name, _, digest = variant.pinned_base.partition("@sha256:")
+    name = reference.parse(variant.base)
+    digest = (variant.base_digest or "").removeprefix("sha256:")
     source = {"uri": f"git+{origin}" if origin else "git", "digest": {"gitCommit": revision}}
-    base = {"uri": f"pkg:docker/{name.replace(':', '@')}?platform={platform}", "digest": {"sha256": digest}}
+    base = {"uri": f"pkg:docker/{name.name}@{name.tag}?platform={platform}", "digest": {"sha256": digest}}
     return {
         "buildDefinition": {
             "buildType": _BUILD_TYPE,

@@ -11,7 +11,8 @@ from imagematrix import cli
 from imagematrix.errors import InputError
 from imagematrix.matrix.loading import load
 from imagematrix.matrix.model import Matrix, Variant
-from imagematrix.render.render import Files, describe, offers, render
+from imagematrix.render.isolation import complete, with_others
+from imagematrix.render.render import VARIANT_FILES, Files, describe, offers, render
 from imagematrix.render.tree import apply, compare, differences, manifest, on_disk
 
 
@@ -26,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.list:
         return _list(variants, arguments.json)
     folder = arguments.root / "build"
-    wanted = render(matrix, arguments.root)
+    wanted = render(matrix, arguments.root, variants if cli.filtered(arguments) else None)
     if arguments.validate:
         print(f"{matrix.file}: fine, {len(matrix.variants)} variants")
         return 0
@@ -51,15 +52,16 @@ def _parser() -> argparse.ArgumentParser:
 
 def _list(variants: tuple[Variant, ...], as_json: bool) -> int:
     if as_json:
-        print(json.dumps([describe(variant) for variant in variants], indent=2, ensure_ascii=False))
+        print(json.dumps([describe(variant) for variant in variants], indent=2))
         return 0
     cli.table(
-        ("image", "tag", "aliases", "base", "extras", "dropped"),
+        ("image", "tag", "aliases", "support", "base", "extras", "dropped"),
         (
             (
                 variant.image.name,
                 variant.tag,
                 " ".join(variant.aliases),
+                variant.python.support,
                 variant.base,
                 " ".join(extra.name for extra in variant.extras),
                 " ".join(one.extra.name for one in variant.dropped),
@@ -71,16 +73,17 @@ def _list(variants: tuple[Variant, ...], as_json: bool) -> int:
 
 
 def _only(variants: tuple[Variant, ...], matrix: Matrix, wanted: Files, folder: Path) -> Files:
-    """Return `wanted` with the folders of all other variants as they are on disk: a filter leaves them alone."""
+    """Return `wanted` with all other variants as they are on disk: a filter leaves them alone.
+
+    That is their folders; and of those that cannot be rendered, their entries in the files that tell of all variants.
+    """
     others = {variant.directory for variant in matrix.variants} - {variant.directory for variant in variants}
-    kept = {}
-    for path, file in wanted.items():
-        there = folder / path
-        if path.rpartition("/")[0] not in others:
-            kept[path] = file
-        elif there.is_file():
-            kept[path] = on_disk(there)
-    return kept
+    kept = {path: file for path, file in wanted.items() if path.rpartition("/")[0] not in others}
+    for directory in others:
+        for path in (f"{directory}/{name}" for name in VARIANT_FILES):
+            if (folder / path).is_file():
+                kept[path] = on_disk(folder / path)
+    return complete(matrix, {**kept, **with_others(matrix, wanted, folder)}, wanted)
 
 
 def _check(folder: Path, wanted: Files) -> int:

@@ -5,15 +5,17 @@ Each stands between `<!-- NAME: generated -->` and `<!-- end of NAME -->`; what 
 
 from __future__ import annotations
 
+import html
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 from imagematrix import cli
-from imagematrix.errors import InputError
+from imagematrix.errors import InputError, UserError
 from imagematrix.matrix.loading import load
 from imagematrix.matrix.model import OS, Matrix, Python
+from imagematrix.render.writing import write_whole
 
 FILE = "README.md"
 
@@ -21,21 +23,23 @@ FILE = "README.md"
 def images(matrix: Matrix) -> str:
     """Return the table of tags: a row for each Python, the newest first, a column for each OS."""
     names = ", ".join(f"`{matrix.repository(image)}`" for image in matrix.images)
+    rule = "Where no note says otherwise, every tag exists for" if any(matrix.excluded()) else "Every tag exists for"
     heads = ["Python", "support", *(os.name for os in matrix.oses)]
-    lines = [f"Every tag exists for {names}.", "", _row(heads), _row(["---"] * len(heads))]
+    lines = [f"{rule} {names}.", "", _row(heads), _row(["---"] * len(heads))]
     notes: dict[str, None] = {}
     for python in reversed(matrix.pythons):
-        until = f"{'ended' if python.status == 'eol' else 'until'} {python.end_of_life}"
-        lines.append(_row([python.version, until, *(_cell(matrix, python, os, notes) for os in matrix.oses)]))
+        lines.append(_row([python.version, python.support, *(_cell(matrix, python, os, notes) for os in matrix.oses)]))
     return "\n".join([*lines, "", *(f"{number}. {note}" for number, note in enumerate(notes, 1))])
 
 
 def _cell(matrix: Matrix, python: Python, os: OS, notes: dict[str, None]) -> str:
     """Return the tags of a cell; what it lacks becomes a numbered note."""
     variants = [one for one in matrix.variants if one.python == python and one.os == os]
-    remarks = [f"Without `{one.extra.name}`: {one.exclusion.reason}." for each in variants for one in each.dropped]
+    remarks = [
+        f"Without `{one.extra.name}`: {_plain(one.exclusion.reason)}." for each in variants for one in each.dropped
+    ]
     remarks += [
-        f"No `{image.name}`: {exclusion.reason}."
+        f"No `{image.name}`: {_plain(exclusion.reason)}."
         for image, python_, os_, exclusion in matrix.excluded()
         if (python_, os_) == (python, os)
     ]
@@ -44,6 +48,11 @@ def _cell(matrix: Matrix, python: Python, os: OS, notes: dict[str, None]) -> str
     numbers = sorted({list(notes).index(remark) + 1 for remark in remarks})
     tags = dict.fromkeys(tag for variant in variants for tag in (variant.tag, *variant.aliases))
     return " ".join([", ".join(f"`{tag}`" for tag in tags), *(f"[{number}]" for number in numbers)]).strip() or "–"
+
+
+def _plain(text: str) -> str:
+    """Return a text so that Markdown shows it as it is: no HTML, link, image or cell comes of it."""
+    return re.sub(r"([\\`*_\[\]|!~])", r"\\\1", html.escape(text, quote=False))
 
 
 def _row(cells: list[str]) -> str:
@@ -83,14 +92,21 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a part is not as it should be")
     arguments = parser.parse_args(argv)
     path: Path = arguments.root / FILE
-    old = path.read_text(encoding="utf-8")
+    try:
+        old = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise InputError(f"{FILE}:{line}: is not UTF-8 text") from None
     new = fill(old, load(arguments.root), arguments.root)
     if old == new:
         return 0
     if arguments.check:
         print(f"stale: {FILE}; run: make generate")
         return 1
-    path.write_text(new, encoding="utf-8", newline="\n")
+    try:
+        write_whole(path, new.encode())
+    except OSError as error:
+        raise UserError(f"{FILE}: cannot be written, and stays as it was: {error.strerror}") from None
     print(f"{FILE}: written")
     return 0
 

@@ -24,6 +24,8 @@ INPUTS_LABEL = f"{LABELS}.inputs"
 PARENT_LABEL = f"{LABELS}.parent"
 """The digest of what the parent is made from: who compares two images learns from it whether theirs changed."""
 MANIFEST = "manifest.json"
+VARIANT_FILES = ("Dockerfile", "requirements.txt", "image.json")
+"""The files in a variant's folder."""
 
 
 @dataclass(frozen=True)
@@ -38,25 +40,43 @@ Files = dict[str, File]
 """Path below build/, with / on every machine -> file."""
 
 
-def render(matrix: Matrix, root: Path) -> Files:
+def render(matrix: Matrix, root: Path, needed: Iterable[Variant] | None = None) -> Files:
     """Return everything that belongs into build/.
+
+    With `needed`, variants beside these are left out when their locks do not let them be rendered.
 
     Raises InputError for a lock, a template or a runtime file that is missing or wrong.
     """
     servers = {image.server for image in matrix.images}
     templates = {server.template: _template(root, server.template) for server in servers}
-    files = {path: file for server in servers for path, file in runtime(root, server.runtime).items()}
-    for variant in matrix.variants:
+    shared = {server.runtime: runtime(root, server.runtime) for server in servers}
+    files = {path: file for folder in shared.values() for path, file in folder.items()}
+    variants = matrix.variants if needed is None else renderable(matrix, needed)
+    for variant in variants:
         files[f"{variant.directory}/Dockerfile"] = _text(_dockerfile(templates[variant.image.server.template], variant))
         files[f"{variant.directory}/requirements.txt"] = _text(_requirements(variant))
         files[f"{variant.directory}/image.json"] = _json(_facts(variant))
-    inputs = {variant.name: input_digest(variant, files) for variant in matrix.variants}
-    files["docker-bake.json"] = _json(_bake(matrix, inputs))
+    inputs = {variant.name: input_digest(variant, _inputs(variant, files, shared)) for variant in variants}
+    files["docker-bake.json"] = _json(_bake(variants, inputs))
     files["ci-matrix.json"] = _json(_ci(matrix))
-    files["tags.json"] = _json({variant.name: _tags(variant) for variant in matrix.variants})
+    files["tags.json"] = _json({variant.name: _tags(variant) for variant in variants})
     files["matrix.schema.json"] = _json({"$comment": NOTICE, **json_schema()})
-    files[MANIFEST] = _json(_manifest(matrix, files))
+    files[MANIFEST] = manifest(matrix, files)
     return dict(sorted(files.items()))
+
+
+def renderable(matrix: Matrix, needed: Iterable[Variant]) -> tuple[Variant, ...]:
+    """Return the variants that can be rendered, in the matrix's order. Raises InputError if a needed one cannot."""
+    for variant in needed:
+        variant.server_version  # noqa: B018 - it reads the lock
+    return tuple(variant for variant in matrix.variants if _has_lock(variant))
+
+
+def _has_lock(variant: Variant) -> bool:
+    try:
+        return bool(variant.server_version)
+    except InputError:
+        return False
 
 
 def describe(variant: Variant) -> dict[str, object]:
@@ -73,6 +93,13 @@ def describe(variant: Variant) -> dict[str, object]:
         "references": list(variant.references),
         "directory": f"build/{variant.directory}",
     }
+
+
+def _inputs(variant: Variant, files: Files, shared: Mapping[str, Files]) -> Files:
+    """Return the files that a variant is made of, and few others: looking at all for each variant is quadratic."""
+    folders = [variant.at(image).directory for image in variant.image.lineage]
+    own = (f"{folder}/{name}" for folder in folders for name in VARIANT_FILES)
+    return {**shared[variant.image.server.runtime], **{path: files[path] for path in own}}
 
 
 def input_digest(variant: Variant, files: Mapping[str, File]) -> str:
@@ -182,7 +209,7 @@ def _facts(variant: Variant) -> dict[str, object]:
     return {key: facts[key] for key in ("image", "tag", "python", "os", "extras", "dropped", "packages")}
 
 
-def _bake(matrix: Matrix, inputs: Mapping[str, str]) -> dict[str, object]:
+def _bake(variants: Iterable[Variant], inputs: Mapping[str, str]) -> dict[str, object]:
     targets = {
         variant.target: {
             "context": ".",
@@ -190,7 +217,7 @@ def _bake(matrix: Matrix, inputs: Mapping[str, str]) -> dict[str, object]:
             "tags": list(variant.references),
             "labels": _input_labels(variant, inputs),
         }
-        for variant in matrix.variants
+        for variant in variants
     }
     return {"//": NOTICE, "group": {"default": {"targets": list(targets)}}, "target": targets}
 
@@ -234,22 +261,21 @@ def _tags(variant: Variant) -> dict[str, object]:
     }
 
 
-def _manifest(matrix: Matrix, files: Files) -> dict[str, object]:
-    """Return what was written and what it offered, so that the next run knows what is its own and what would go."""
-    return {
-        "//": NOTICE,
-        "offers": sorted(offers(matrix)),
-        "files": sorted([*files, MANIFEST]),
-    }
+def manifest(matrix: Matrix, files: Iterable[str]) -> File:
+    """Return the list of what was written and offered: the next run knows what is its own and what would go."""
+    return _json({"//": NOTICE, "offers": sorted(offers(matrix)), "files": sorted({*files, MANIFEST})})
 
 
 def offers(matrix: Matrix) -> set[str]:
-    """Return what users can have of the matrix: variants, their extras and aliases. It must not shrink unasked."""
+    """Return what users can have of the matrix: variants, extras, aliases, platforms. It must not shrink unasked."""
     found = set()
     for variant in matrix.variants:
         found.add(variant.name)
         found.update(f"{variant.name} with {extra.name}" for extra in variant.extras)
         found.update(f"{variant.image.name}:{alias}" for alias in variant.aliases)
+        found.update(f"{variant.image.name}:{alias} on Python {variant.python.version}" for alias in variant.aliases)
+    for image in matrix.images:
+        found.update(f"{matrix.repository(image)} for {platform}" for platform in matrix.platforms)
     return found
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from imagematrix.errors import InputError, UserError
 from imagematrix.render.render import MANIFEST, File
+from imagematrix.render.writing import refuse_links
 
 _UNSUPPORTED = (errno.ENOSYS, errno.EINVAL)
 """What renameat2(2) says where the kernel or the file system cannot exchange."""
@@ -47,10 +48,16 @@ def manifest(folder: Path) -> Manifest:
     """Return the folder's manifest, an empty one if it has none. Raises InputError if it is damaged."""
     path = folder / MANIFEST
     name = f"{folder.name}/{MANIFEST}"
+    if path.is_fifo():
+        raise InputError(f"{name}:1: is not a plain file; remove it")
     try:
         data = json.loads(path.read_bytes())
         return Manifest(frozenset(map(str, data["files"])), frozenset(map(str, data["offers"])))
     except FileNotFoundError:
+        if (folder / "docker-bake.json").is_file():
+            raise InputError(
+                f"{name}:1: is missing, and without it nobody knows what would go; restore it (git checkout -- {name})"
+            ) from None
         return Manifest(frozenset(), frozenset())
     except OSError as error:
         raise InputError(f"{name}: cannot be read: {error.strerror}") from None
@@ -63,6 +70,8 @@ def manifest(folder: Path) -> Manifest:
 
 def compare(folder: Path, wanted: Mapping[str, File]) -> Changes:
     """Return how `folder` differs from `wanted`. What neither it nor its manifest lists is foreign."""
+    for path in wanted:
+        refuse_links(folder, path)
     ours = manifest(folder).files
     there = set(_files(folder))
     extra = there - set(wanted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,20 @@ def test_a_lock_without_the_server(repository: Repository) -> None:
 )
 def test_root(requirement: str, is_root: str) -> None:
     assert root(requirement) == is_root
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (r"\nh11==\S+", "\nh11==none", "none is not a version; run: make lock"),
+        (r"\nh2==", "\nh11==", "h11 is there twice; run: make lock"),
+    ],
+)
+def test_a_lock_that_was_edited_by_hand(repository: Repository, old: str, new: str, says: str) -> None:
+    path = repository.root / "locks/python3.13.txt"
+    text, count = re.subn(old, new, path.read_text(encoding="utf-8"))
+    assert count == 1
+    path.write_text(text, encoding="utf-8")
+    result = repository.run("--validate")
+    assert result.status == 2
+    assert re.fullmatch(rf"locks/python3\.13\.txt:\d+: {re.escape(says)}\n", result.err)

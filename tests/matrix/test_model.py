@@ -206,7 +206,10 @@ def test_a_new_python_is_one_entry_and_a_lock(generated: Repository) -> None:
     assert (result.status, result.err) == (2, "locks/python3.16.txt: is missing; run: make lock\n")
     text = (generated.root / "locks/python3.15.txt").read_text(encoding="utf-8")
     (generated.root / "locks/python3.16.txt").write_text(text.replace("# python: 3.15", "# python: 3.16"))
-    result = generated.run()  # needs no --allow-removal: the aliases move, and none goes
+    result = generated.run()
+    assert result.status == 2
+    assert "hypercorn:latest on Python 3.15 would go" in result.err
+    result = generated.run("--allow-removal")
     assert result.status == 0, result.err
     assert len(generated.load().variants) == 54
     assert generated.load().variant("hypercorn", "3.16", "slim").aliases == ("latest", "slim")
