@@ -309,7 +309,7 @@ def test_a_syntax_error_while_editing_does_not_end_the_reloader(start: Start) ->
         text = main.read_text()
         main.write_text(text + "\nthis is no Python\n")
         one.wait_log("SyntaxError")
-        one.wait_log("waiting for a change")
+        one.wait_log("waiting for changes")
         assert one.process.poll() is None
         main.write_text(text + "\n# repaired\n")
         one.wait_log("Serving ", 2)
@@ -323,7 +323,7 @@ def test_reload_sees_new_modules_and_forgets_a_crash(start: Start) -> None:
         one.serving()
         with pytest.raises((EOFError, OSError)):
             request(one.address, "/crash")
-        one.wait_log("waiting for a change")
+        one.wait_log("waiting for changes")
         (one.directory / "package").mkdir()
         (one.directory / "package" / "__init__.py").write_text("")
         one.wait_log("Serving ", 2)
@@ -345,7 +345,7 @@ def test_a_dead_worker_is_noticed_while_its_children_live_on(start: Start) -> No
         sock.sendall(b"GET /die HTTP/1.1\r\nhost: a\r\n\r\n")
         (left,) = one.wait_events("left", 1)
         try:
-            one.wait_log("The worker has ended (SIGKILL): waiting for a change")
+            one.wait_log("Worker exited with SIGKILL; waiting for changes")
         finally:
             os.kill(left, signal.SIGKILL)
             sock.close()
