@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
+import inspect
 import socket
 import ssl
 from pathlib import Path
@@ -151,3 +153,21 @@ def test_hypercorn_has_a_logger_that_sends_metrics(worker_class: str) -> None:
 
     assert upstream.holds("hypercorn-statsd")
     assert issubclass(upstream.statsd_logger(worker_class), StatsdLogger)
+
+
+@pytest.mark.parametrize("worker_class", ["asyncio", "trio"])
+@pytest.mark.holds("hypercorn-websocket-connection")
+def test_hypercorn_serves_a_websocket_by_an_object_that_its_send_leads_to(worker_class: str) -> None:
+    from hypercorn.protocol.h2 import H2Protocol
+    from hypercorn.protocol.h11 import H11Protocol
+    from hypercorn.protocol.ws_stream import WSStream
+
+    def sources(function: Any) -> str:
+        return inspect.getsource(function)
+
+    module = importlib.import_module(f"hypercorn.{worker_class}.tcp_server")
+    assert "self.app_send" in sources(WSStream.handle)
+    for protocol in (H11Protocol, H2Protocol):
+        assert "self.stream_send,\n" in sources(protocol._create_stream)
+    assert "self.protocol_send,\n" in sources(module.TCPServer.run)
+    assert ("self.writer" if worker_class == "asyncio" else "self.stream") in sources(module.TCPServer._close)
