@@ -2,37 +2,97 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Callable
+
 import h2.config
 import h2.connection
 import h2.events
-from wsproto.connection import Connection, ConnectionType
-from wsproto.events import Message, TextMessage
+from wsproto.connection import Connection as Messages
+from wsproto.connection import ConnectionType
+from wsproto.events import CloseConnection, Message, TextMessage
 
-from tests.runtime.server import connect
+from tests.runtime.server import LIMIT, connect, wait_for
+
+
+class Connection:
+    """One connection: a WebSocket on stream 1, and requests beside it."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.http = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+        self.messages = Messages(ConnectionType.CLIENT)
+        self.received: list[str] = []
+        self.whole: set[int] = set()
+        self.closed_with: int | None = None
+        self.accepted = self.ended = self._extended = False
+        self.http.initiate_connection()
+
+    def open_websocket(self) -> None:
+        """Open the WebSocket, once the server has said that it can, and wait until it is accepted."""
+        self.run_until(lambda: self._extended)
+        self.http.send_headers(1, _HEADERS)
+        self.run_until(lambda: self.accepted)
+
+    def say(self, text: str) -> None:
+        """Send a text."""
+        self.http.send_data(1, self.messages.send(TextMessage(data=text)))
+
+    def get(self, path: str) -> int:
+        """Send `GET path` and return the stream's number; it is in `whole` once the answer has arrived."""
+        stream = self.http.get_next_available_stream_id()
+        headers = [(":method", "GET"), (":scheme", "http"), (":authority", "test"), (":path", path)]
+        self.http.send_headers(stream, headers, end_stream=True)
+        return stream
+
+    def run_until(self, condition: Callable[[], bool]) -> None:
+        """Send and receive until `condition` is true."""
+
+        def probe() -> bool:
+            self._exchange()
+            return condition()
+
+        wait_for(probe, "answer")
+
+    def _exchange(self) -> None:
+        self.sock.sendall(self.http.data_to_send())
+        self.sock.settimeout(0.05)
+        try:
+            data = self.sock.recv(65536)
+        except TimeoutError:
+            return
+        finally:
+            self.sock.settimeout(LIMIT)
+        self.ended = not data
+        for event in self.http.receive_data(data) if data else []:
+            self._handle(event)
+
+    def _handle(self, event: h2.events.Event) -> None:
+        if isinstance(event, h2.events.RemoteSettingsChanged):
+            self._extended = True
+        elif isinstance(event, h2.events.ResponseReceived) and event.stream_id == 1:
+            self.accepted = dict(event.headers or [])[b":status"] == b"200"
+        elif isinstance(event, h2.events.StreamEnded) and event.stream_id != 1:
+            assert event.stream_id is not None
+            self.whole.add(event.stream_id)
+        elif isinstance(event, h2.events.DataReceived) and event.stream_id == 1 and event.data:
+            self.messages.receive_data(event.data)
+            for message in self.messages.events():
+                if isinstance(message, Message):
+                    self.received.append(str(message.data))
+                elif isinstance(message, CloseConnection):
+                    self.closed_with = message.code
+                    self.http.send_data(1, self.messages.send(message.response()), end_stream=True)
 
 
 def talk(address: tuple[str, int], text: str) -> str:
-    """Open a WebSocket by CONNECT on a connection of its own, send `text` and return the answer."""
-    http = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
-    messages = Connection(ConnectionType.CLIENT)
+    """Open a WebSocket on a connection of its own, send `text` and return the answer."""
     with connect(address) as sock:
-        http.initiate_connection()
-        sock.sendall(http.data_to_send())
-        asked = False
-        while True:
-            for event in http.receive_data(sock.recv(65536)):
-                if isinstance(event, h2.events.RemoteSettingsChanged) and not asked:
-                    asked = True
-                    http.send_headers(1, _HEADERS)
-                elif isinstance(event, h2.events.ResponseReceived):
-                    assert dict(event.headers)[b":status"] == b"200"
-                    http.send_data(1, messages.send(TextMessage(data=text)))
-                elif isinstance(event, h2.events.DataReceived):
-                    messages.receive_data(event.data)
-                    for message in messages.events():
-                        if isinstance(message, Message):
-                            return str(message.data)
-            sock.sendall(http.data_to_send())
+        client = Connection(sock)
+        client.open_websocket()
+        client.say(text)
+        client.run_until(lambda: bool(client.received))
+        return client.received[0]
 
 
 _HEADERS = [

@@ -90,7 +90,9 @@ ASSUMPTIONS: Dict[str, Assumption] = {
     ),
     # hypercorn/protocol/ws_stream.py: app_send; WSStream.send; hypercorn/*/tcp_server.py: protocol_send, writer, stream
     "hypercorn-websocket-connection": Assumption(
-        "hypercorn", "0.17.3, 0.18.0", "a WebSocket client that is silent holds up a stop for the whole GRACEFUL_TIMEOUT"
+        "hypercorn",
+        "0.17.3, 0.18.0",
+        "a WebSocket client that is silent holds up a stop for the whole GRACEFUL_TIMEOUT",
     ),
     # hypercorn/asyncio/statsd.py, hypercorn/trio/statsd.py
     "hypercorn-statsd": Assumption("hypercorn", "0.17.3, 0.18.0", "statsd gets no metrics", "statsd", _statsd),

@@ -96,7 +96,7 @@ class _Connection(H2Protocol):
         return self.connection.highest_inbound_stream_id > 0 and not self.connection.open_inbound_streams
 
     @property
-    def server(self) -> Any:
+    def served_by(self) -> Any:
         """Hypercorn's object that serves this connection."""
         return getattr(self._write, "__self__", None)
 

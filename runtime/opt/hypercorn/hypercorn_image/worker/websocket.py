@@ -63,4 +63,4 @@ class WebSocket:
         if not hasattr(protocol, "abandon"):
             await self._cut(protocol.send.__self__)
         elif not await protocol.abandon(stream):
-            await self._cut(protocol.server)
+            await self._cut(protocol.served_by)
