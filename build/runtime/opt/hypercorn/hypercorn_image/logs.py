@@ -7,12 +7,14 @@ import importlib
 import json
 import logging
 import time
-from typing import Any, Dict, Mapping
+from typing import Any, Dict, Mapping, Set
 
 from hypercorn_image import upstream
 from hypercorn_image.errors import StartError
 
-ANSWERED = "hypercorn_image.answered"  # in a request's scope: the application has sent its whole answer
+# The scopes, by `id`, of requests in progress whose whole answer the application has sent. Beside the scopes and not in
+# them: those are the application's, which may copy them.
+answered: Set[int] = set()
 
 
 class JsonFormatter(logging.Formatter):
@@ -58,7 +60,7 @@ def logger_class(config: Any, variables: Mapping[str, Any]) -> Any:
         async def access(self, request: Any, response: Any, request_time: float) -> None:
             # A client that closes as soon as it has the answer makes Hypercorn on trio log the request twice, first as
             # one that was never answered (http_stream.py, handle of StreamClosed while EndBody is being sent).
-            if request["path"] in skipped or (response is None and request.get(ANSWERED)):
+            if request["path"] in skipped or (response is None and id(request) in answered):
                 return
             if json_lines and self.access_logger is not None:
                 self.access_logger.info("", extra={"fields": access_fields(request, response, request_time)})

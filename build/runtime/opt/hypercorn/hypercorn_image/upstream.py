@@ -7,7 +7,7 @@ what is worse. Each has a test in tests/runtime/upstream; `make upstream` runs t
 import atexit
 import logging
 import weakref
-from typing import Any, Callable, Container, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Container, Dict, List, NamedTuple, Optional, Tuple
 
 _LOGGERS = ("hypercorn.access", "hypercorn.error")
 
@@ -87,6 +87,12 @@ ASSUMPTIONS: Dict[str, Assumption] = {
     # hypercorn/protocol/http_stream.py: config.log.access(self.scope, …)
     "hypercorn-logs-the-scope": Assumption(
         "hypercorn", "0.17.3, 0.18.0", "the access log on trio may have a line twice", "trio"
+    ),
+    # hypercorn/protocol/ws_stream.py: app_send; WSStream.send; hypercorn/*/tcp_server.py: protocol_send, writer, stream
+    "hypercorn-websocket-connection": Assumption(
+        "hypercorn",
+        "0.17.3, 0.18.0",
+        "a WebSocket client that is silent holds up a stop for the whole GRACEFUL_TIMEOUT",
     ),
     # hypercorn/asyncio/statsd.py, hypercorn/trio/statsd.py
     "hypercorn-statsd": Assumption("hypercorn", "0.17.3, 0.18.0", "statsd gets no metrics", "statsd", _statsd),
@@ -249,3 +255,9 @@ def accept_no_more(loop: Any, server: Any) -> bool:
     """Have an asyncio server accept nothing more, without closing it; return whether it was seen to."""
     seen = [loop.remove_reader(sock.fileno()) for sock in server.sockets]
     return all(seen)
+
+
+def connection_of(send: Any) -> Tuple[Any, int]:
+    """Return Hypercorn's protocol object that a WebSocket's `send` belongs to, and the number of its stream."""
+    stream = send.__self__
+    return stream.send.__self__, stream.stream_id

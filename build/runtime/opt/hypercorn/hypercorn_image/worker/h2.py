@@ -4,7 +4,7 @@ Hypercorn resets with NO_ERROR what comes after its termination, which no client
 busy connection (protocol/h2.py of 0.17.3 and 0.18.0). Here a connection is served until it has said good-bye:
 
 - At a quiet moment, with nothing in progress, it says which request was the last one: in the same write as the end of
-  the last answer, or at once. What the client sends meanwhile is discarded, as the RFC allows: it may be sent again.
+  the last answer, or at once. What the client sends meanwhile is never begun, and refused once the client has heard.
 - Where there is no quiet moment, since the client goes on making requests, a first GOAWAY announces it and names no
   last request. Once the client has heard it, or has had the time to, the final one follows. Nothing is discarded.
 
@@ -13,11 +13,14 @@ follows one for an error (httpcore, http2.py; h2, connection.py). It can go when
 """
 
 import time
+from contextlib import suppress
 from typing import Any, List, Optional, Set
 from weakref import WeakSet
 
 import h2.events
+import h2.exceptions
 import hypercorn.protocol
+from h2.errors import ErrorCodes
 from hypercorn.events import Closed, RawData, Updated
 from hypercorn.protocol.events import StreamClosed
 from hypercorn.protocol.h2 import H2Protocol
@@ -77,6 +80,7 @@ class _Connection(H2Protocol):
         self._farewell = farewell
         self._write, self.send = self.send, self._send_unless_unheard
         self._discarded: Set[int] = set()
+        self._refused: Set[int] = set()
         self._last: Optional[int] = None  # the last request that is served, once that has been said
         self._announced = self._heard = False
         self._frames = b""  # to be sent after what h2 has to send
@@ -90,6 +94,27 @@ class _Connection(H2Protocol):
     def _is_quiet(self) -> bool:
         """Tell whether there were requests and none is in progress: one that was just opened may send its first."""
         return self.connection.highest_inbound_stream_id > 0 and not self.connection.open_inbound_streams
+
+    @property
+    def served_by(self) -> Any:
+        """Hypercorn's object that serves this connection."""
+        return getattr(self._write, "__self__", None)
+
+    async def abandon(self, stream: int) -> bool:
+        """Reset a stream whose client is silent; return whether others are left on the connection."""
+        await self._let_go(stream)
+        with suppress(h2.exceptions.ProtocolError):
+            self.connection.reset_stream(stream, ErrorCodes.CANCEL)
+        gone = self.streams.pop(stream, None)
+        if gone is not None and self.streams:
+            await self._flush()
+            await gone.handle(StreamClosed(stream_id=stream))
+        return bool(self.streams)
+
+    async def _let_go(self, stream: int) -> None:
+        """Have an application that waits for the client to read wait no more."""
+        if stream in self.stream_buffers:
+            await self.stream_buffers[stream].close()
 
     # ---- what is sent ------------------------------------------------------------------------------------------------
 
@@ -128,6 +153,19 @@ class _Connection(H2Protocol):
         limit = time.monotonic() + HEARD
         while self._last is not None and not self._heard and not self.closed and time.monotonic() < limit:
             await self.context.sleep(0.005)
+        await self._refuse()
+
+    async def _refuse(self) -> None:
+        """Tell the client that what was discarded was never begun, once it has heard what the last request is.
+
+        Not before: clients made with h2 take a frame after a GOAWAY for an error. They read no more once they have seen
+        it, so a frame later than its answer finds none that minds.
+        """
+        for stream in sorted(self._discarded - self._refused):
+            self._refused.add(stream)
+            with suppress(h2.exceptions.ProtocolError):  # the client may have reset it
+                self.connection.reset_stream(stream, ErrorCodes.REFUSED_STREAM)
+        await self._flush()
 
     # ---- what is received --------------------------------------------------------------------------------------------
 
@@ -137,6 +175,10 @@ class _Connection(H2Protocol):
             self._say_last()
             await self._flush()
         await super().handle(event)
+        if self.closed:
+            # Hypercorn leaves an application waiting for a client that has gone (protocol/h2.py of 0.18.0, handle).
+            for stream in list(self.stream_buffers):
+                await self._let_go(stream)
 
     async def _handle_events(self, events: List[Any]) -> None:
         begun = {event.stream_id for event in events if isinstance(event, h2.events.RequestReceived)}
@@ -144,6 +186,8 @@ class _Connection(H2Protocol):
         if self._announced and self._last is None and self._heard_or_late():
             self._say_last()
             await self._flush()
+        if self._last is not None and self._heard:
+            await self._refuse()
 
     def _keeps(self, event: Any, begun: Set[int]) -> bool:
         """Act on an event that Hypercorn must not see; return whether it is one. `begun`: what begins with it."""
@@ -153,7 +197,6 @@ class _Connection(H2Protocol):
         elif isinstance(event, h2.events.RequestReceived):
             assert stream is not None
             if self._last is not None and stream > self._last:
-                # No RST_STREAM with REFUSED_STREAM: clients made with h2 take no frame after a GOAWAY (connection.py).
                 self._discarded.add(stream)
             else:
                 self._announce_if_busy()

@@ -8,7 +8,7 @@ import contextlib
 import signal
 import sys
 import time
-from typing import Any
+from typing import Any, Callable, Set
 
 import hypercorn.asyncio
 
@@ -75,6 +75,7 @@ class _Serving(Serving):
     def __init__(self, worker: Worker, loop: Any) -> None:
         super().__init__(worker, asyncio.Event, asyncio.sleep)
         self.loop = loop
+        self._beside: Set[Any] = set()
 
     async def run(self) -> None:
         self._listen()
@@ -159,11 +160,13 @@ class _Serving(Serving):
     def is_sending(self) -> bool:
         return any(transport.get_write_buffer_size() > 0 for transport in self.loop.transports)
 
-    def cut_silent(self) -> None:
-        silent = self.gate.silent_clients()
-        for transport in list(self.loop.transports):
-            if transport.get_extra_info("peername") in silent:
-                transport.abort()
+    def spawn(self, function: Callable[[], Any]) -> None:
+        task = self.loop.create_task(function())
+        self._beside.add(task)  # the loop itself keeps no reference
+        task.add_done_callback(self._beside.discard)
+
+    async def cut(self, server: Any) -> None:
+        server.writer.transport.abort()
 
     def close_udp(self) -> None:
         for transport, server in self.loop.datagrams:

@@ -1,7 +1,7 @@
 """A worker on trio: the means of `serving` there."""
 
 import signal
-from typing import Any, Callable, List, Tuple
+from typing import Any, Callable
 
 import hypercorn.trio
 import trio
@@ -9,7 +9,6 @@ import trio
 from hypercorn_image.listen import draining
 from hypercorn_image.process import channel
 from hypercorn_image.worker.descriptors import Shortage
-from hypercorn_image.worker.gate import GOING_AWAY
 from hypercorn_image.worker.serving import Serving
 from hypercorn_image.worker.worker import Worker
 
@@ -25,7 +24,7 @@ class _Serving(Serving):
 
     def __init__(self, worker: Worker) -> None:
         super().__init__(worker, trio.Event, trio.sleep)
-        self.gate.interruptible = _interruptible
+        self._nursery: Any = None
 
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
@@ -69,6 +68,7 @@ class _Serving(Serving):
         if self.stopping.is_set():
             return
         async with trio.open_nursery() as nursery:
+            self._nursery = nursery
             nursery.start_soon(self._look_after, nursery.cancel_scope)
             await hypercorn.trio.serve(self.gate, self.worker.config, shutdown_trigger=self.trigger, mode="asgi")
             nursery.cancel_scope.cancel()
@@ -89,28 +89,14 @@ class _Serving(Serving):
     def is_sending(self) -> bool:
         return False  # what is written has been sent when the application's `send` returns
 
-    def cut_silent(self) -> None:
-        self.gate.silent_clients()
+    def spawn(self, function: Callable[[], Any]) -> None:
+        self._nursery.start_soon(function)
+
+    async def cut(self, server: Any) -> None:
+        await trio.aclose_forcefully(server.stream)
 
     async def _stop_lifespan(self) -> None:
         self.lifespan.stop()
         with trio.move_on_after(self.clock.lifespan(self.worker.config.shutdown_timeout)):
             await self.lifespan.finished.wait()
         self.check_shutdown()
-
-
-def _interruptible(receive: Any) -> Tuple[Any, Callable[[], None]]:
-    """Return `receive` such that the second value called makes it return a disconnect."""
-    scopes: List[trio.CancelScope] = []
-
-    async def receive_or_end() -> Any:
-        with trio.CancelScope() as scope:
-            scopes[:] = [scope]
-            return await receive()
-        return {"type": "websocket.disconnect", "code": GOING_AWAY}
-
-    def interrupt() -> None:
-        for scope in scopes:
-            scope.cancel()
-
-    return receive_or_end, interrupt

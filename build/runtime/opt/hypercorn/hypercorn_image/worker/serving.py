@@ -32,7 +32,7 @@ class Serving:
         self.settled_at: Optional[float] = None
         self.done_since: Optional[float] = None
         self.lifespan = Lifespan(worker.asgi, event)
-        self.gate: Any = Gate(worker.asgi, self.lifespan.state, sleep)
+        self.gate: Any = Gate(worker.asgi, self.lifespan.state, self.spawn, self.cut)
         self.gate.limit = worker.max_requests
         self.gate.on_limit = lambda: worker.say(channel.RECYCLE, requests=self.gate.total)
         self.farewell = _farewell()
@@ -56,8 +56,12 @@ class Serving:
         """Tell whether something waits to be sent."""
         raise NotImplementedError
 
-    def cut_silent(self) -> None:
-        """End the WebSockets of clients that did not answer their close frame."""
+    def spawn(self, function: Callable[[], Any]) -> None:
+        """Run a coroutine function beside everything else."""
+        raise NotImplementedError
+
+    async def cut(self, server: Any) -> None:
+        """End a connection at once: `server` is the object of Hypercorn's that serves it."""
         raise NotImplementedError
 
     async def finish_handshakes(self) -> None:
@@ -93,7 +97,7 @@ class Serving:
         await self.stopping.wait()
         await self._drain()
         await self.stop_accepting()
-        await self.gate.leave()
+        self.gate.leave()
         await self.farewell.leave()
         await self.finish_handshakes()
         if self.has_connections():
@@ -130,8 +134,7 @@ class Serving:
             return False
         if self.clock.left() == 0:
             return True
-        if time.monotonic() > self.settled_at + LINGER:
-            self.cut_silent()
+        self.gate.cut_silent()
         quic_closed = await self._close_quic()
         if self.gate.in_progress or self.is_sending() or not quic_closed:
             self.done_since = None
