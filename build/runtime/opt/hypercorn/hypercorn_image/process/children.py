@@ -37,8 +37,11 @@ class Child:
             opened += os.pipe()
             sys.stdout.flush()
             sys.stderr.flush()
+            # A SIGTERM to the child waits until it no longer has the parent's handler, which would swallow it.
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
             child.pid = os.fork()
         except OSError:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
             for descriptor in opened:
                 os.close(descriptor)
             child.close_quic()
@@ -49,6 +52,7 @@ class Child:
             os.close(write_child)
             child.receiver, child.sender = channel.Receiver(read_child), channel.Sender(write_parent)
             _exit_with(lambda: be_worker(child))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         os.close(write_parent)
         os.close(read_child)
         child.receiver, child.sender = channel.Receiver(read_parent), channel.Sender(write_child)
@@ -93,6 +97,7 @@ def _exit_with(run: Callable[[], int]) -> None:
             signal.signal(number, signal.SIG_DFL)
         for number in _PARENTS:  # a handler and not SIG_IGN, which the application's own subprocesses would inherit
             signal.signal(number, lambda number, frame: None)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         status = run()
     except SystemExit as leaving:
         status = leaving.code if isinstance(leaving.code, int) else 1
