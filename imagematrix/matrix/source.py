@@ -74,7 +74,8 @@ def read(path: Path, name: str | None = None) -> Source:
     except yaml.MarkedYAMLError as error:
         raise InputError(_syntax(source.name, text, error)) from None
     except yaml.reader.ReaderError as error:
-        line = text[: error.position].count("\n") + 1
+        # libyaml counts bytes, PyYAML characters: the character itself tells.
+        line = text[: max(0, text.find(chr(error.character)))].count("\n") + 1
         raise InputError(f"{source.name}:{line}: has a control character (U+{int(error.character):04X})") from None
     if node is None:
         raise InputError(f"{source.name}:1: is empty")
@@ -100,8 +101,11 @@ def _too_deep(name: str, mark: Any) -> InputError:
 
 def _syntax(name: str, text: str, error: yaml.MarkedYAMLError) -> str:
     mark = error.problem_mark or error.context_mark
-    line = mark.line + 1 if mark else 1
+    context = error.context or ""
+    if "quoted scalar" in context or ("flow" in context and "end" in (error.problem or "")):
+        mark = error.context_mark or mark  # where it begins: the end is that of the file, or of another quote
     lines = text.splitlines()
+    line = min(mark.line + 1, max(1, len(lines))) if mark else 1
     if line <= len(lines) and lines[line - 1].lstrip(" ").startswith("\t"):
         return f"{name}:{line}: is indented with a tab; YAML allows only spaces"
     conflict = next((number for number, one in enumerate(lines, 1) if one.startswith("<<<<<<< ")), None)
@@ -115,6 +119,7 @@ def _syntax(name: str, text: str, error: yaml.MarkedYAMLError) -> str:
 _HINTS = {
     "mapping values are not allowed": " (is the indentation right? a text with a colon and a space needs quotes)",
     "could not find expected ':'": " (here or above: is a colon, the space behind it or a closing quote missing?)",
+    "found unexpected end of stream": " (is the quote closed?)",
     "did not find expected ',' or": " (is the bracket closed? a text with one of []{},: in it needs quotes)",
 }
 """What is behind the parser's words, as a rule."""
