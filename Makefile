@@ -63,11 +63,11 @@ unit: $(VENV)/ready ## the tests that need no engine
 smoke: build ## build, then test every image that could be built
 	@$(RUN) -m pytest -n $(JOBS) --dist loadgroup tests/images $(FILTERS)
 
-plan: $(VENV)/ready ## say what push would do with each variant, and why (REGISTRY=HOST[/NAMESPACE], FORMAT=json)
+plan: $(VENV)/ready ## say what push would do with each variant, and why (REGISTRY=HOST[/NAMESPACE], FORMAT=json|jobs|tests)
 	@$(RUN) -m imagematrix.publish.plan $(FILTERS) $(if $(FORMAT),--$(FORMAT))
 
 push: $(VENV)/ready ## publish what has changed: build, prove, sign, tag (BUILDER=, REGISTRY=, DRY_RUN=1)
-	@$(RUN) -m imagematrix.publish.push $(FILTERS) $(if $(DRY_RUN),--dry-run)
+	@$(RUN) -m imagematrix.publish.push $(FILTERS) $(if $(DRY_RUN),--dry-run) $(if $(ALLOW_STAND_INS),--allow-stand-ins)
 
 outdated: $(VENV)/ready ## say what has a newer base or package, and which Python's support ends soon
 	@$(RUN) -m imagematrix.find.outdated $(FILTERS)

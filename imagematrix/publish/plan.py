@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from imagematrix import cli
+from imagematrix.errors import UserError
 from imagematrix.machine import engine
 from imagematrix.machine.host import say
 from imagematrix.matrix.loading import load
@@ -132,26 +133,47 @@ def describe(decision: Decision) -> dict[str, object]:
     }
 
 
-def jobs(decisions: Iterable[Decision], ci_matrix: Mapping[str, list[dict[str, object]]]) -> list[dict[str, object]]:
-    """Return those of CI's jobs that have something to do; what could not be asked about may have."""
+def jobs(
+    decisions: Iterable[Decision], ci_matrix: Mapping[str, list[dict[str, object]]], *, covering: bool = False
+) -> list[dict[str, object]]:
+    """Return those of CI's jobs that have something to do; what could not be asked about may have.
+
+    With `covering` also those of the covering set, which are tested whatever has changed.
+    """
     tags = {one.variant.tag for one in decisions if one.action != "keep"}
-    return [job for job in ci_matrix["include"] if job["tag"] in tags]
+    return [job for job in ci_matrix["include"] if job["tag"] in tags or (covering and job["covering"])]
+
+
+def refuse_unpinned(variants: Iterable[Variant]) -> None:
+    """Raise UserError if a base of what is to be published has no digest in locks/bases.json."""
+    unpinned = sorted({variant.base for variant in variants if not variant.base_digest})
+    if unpinned:
+        more = f" and {len(unpinned) - 1} more" if len(unpinned) > 1 else ""
+        raise UserError(
+            f"locks/bases.json has no digest of {unpinned[0]}{more}: run make lock and commit, "
+            "or on GitHub run the workflow Refresh locks and merge its pull request"
+        )
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the verb; return the exit status: 1 if the registry could not be asked about every variant."""
     options = parser("Say what publishing would do with each variant, and why. Nothing is changed.")
-    options.add_argument(
-        "--jobs", action="store_true", help="print the jobs of CI that this takes, as one line of JSON"
+    lines = options.add_mutually_exclusive_group()
+    lines.add_argument("--jobs", action="store_true", help="print the jobs that publish this, as one line of JSON")
+    lines.add_argument(
+        "--tests", action="store_true", help="print the jobs that test this and a covering set, as one line of JSON"
     )
     arguments = options.parse_args(argv)
     matrix = relocated(load(arguments.root), arguments.registry)
     files = render(matrix, arguments.root)
+    variants = cli.select(matrix, arguments)
+    if arguments.jobs:
+        refuse_unpinned(variants)
     inputs = {variant: input_digest(variant, files) for variant in matrix.variants}
     registry = Registry(engine.ensure(say).buildx)
-    decisions = survey(registry, cli.select(matrix, arguments), inputs)
-    if arguments.jobs:
-        print(json.dumps(jobs(decisions, json.loads(files["ci-matrix.json"].data))))
+    decisions = survey(registry, variants, inputs)
+    if arguments.jobs or arguments.tests:
+        print(json.dumps(jobs(decisions, json.loads(files["ci-matrix.json"].data), covering=arguments.tests)))
         return 0
     report(decisions, as_json=arguments.json)
     return 1 if any(one.action == "unknown" for one in decisions) else 0

@@ -227,10 +227,7 @@ def refuse(root: Path, matrix: Matrix, files: Files, variants: Iterable[Variant]
     commit.refuse_unless_committed(root)
     if compare(root / "build", files).any:
         raise UserError("build/ is stale: run make generate and commit")
-    unpinned = sorted({variant.base for variant in variants if not variant.base_digest})
-    if unpinned:
-        more = f" and {len(unpinned) - 1} more" if len(unpinned) > 1 else ""
-        raise UserError(f"locks/bases.json has no digest of {unpinned[0]}{more}: run make lock and commit")
+    plan.refuse_unpinned(variants)
     where = host_of(matrix.repository(matrix.images[0]))
     if not is_loopback(where) and not has_login(where):
         raise UserError(f"no credentials for {where}: docker login {where}")

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from imagematrix.matrix.model import Matrix
-from imagematrix.render.render import Files, describe, input_digest, render
+from imagematrix.render.render import Files, covering, describe, input_digest, render
 from tests.conftest import REPOSITORY, Repository
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -78,15 +78,21 @@ def test_golden_description(matrix: Matrix) -> None:
 
 
 def test_ci_matrix_has_a_job_for_each_tag(files: Files, matrix: Matrix) -> None:
-    jobs = json.loads(files["ci-matrix.json"].data)["include"]
-    assert [job["tag"] for job in jobs] == [one.tag for one in matrix.variants if one.image.name == "hypercorn"]
-    assert jobs[0] == {
-        "tag": "python3.8",
-        "python": "3.8",
-        "os": "full",
-        "platforms": "linux/amd64,linux/arm64",
-        "images": ["hypercorn", "hypercorn-fastapi"],
-    }
+    found = json.loads(files["ci-matrix.json"].data)
+    assert (found["registry"], found["repositories"]) == (
+        "docker.io",
+        ["hypercorn/hypercorn", "hypercorn/hypercorn-fastapi"],
+    )
+    assert [job["tag"] for job in found["include"]] == list(dict.fromkeys(one.tag for one in matrix.variants))
+
+
+def test_the_covering_set_has_every_python_os_and_image_and_no_python_twice(matrix: Matrix) -> None:
+    tags = covering(matrix)
+    chosen = [one for one in matrix.variants if one.tag in tags]
+    assert {one.python for one in chosen} == set(matrix.pythons)
+    assert {one.os for one in chosen} == set(matrix.oses)
+    assert {one.image for one in chosen} == set(matrix.images)
+    assert len(tags) == len(matrix.pythons)
 
 
 def test_every_dockerfile(files: Files, matrix: Matrix) -> None:
