@@ -44,8 +44,8 @@ list: $(VENV)/ready ## list the variants
 	@$(RUN) generate.py --list $(FILTERS)
 
 lock: $(VENV)/ready ## pin the newest wheels for every Python, and the base images where a registry answers (needs the network)
-	@$(RUN) -m imagematrix.find.lock $(FILTERS)
-	@$(RUN) -m imagematrix.find.base_lock $(FILTERS)
+	@$(RUN) -m imagematrix.find.wheels $(FILTERS) || status=$$?; [ "$${status:-0}" -le 1 ] || exit $$status; \
+	    $(RUN) -m imagematrix.find.digests $(FILTERS) && exit $${status:-0}
 
 build: generate ## build and tag images on the container engine
 	@$(RUN) -m imagematrix.build.local $(FILTERS)

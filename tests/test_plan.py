@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from imagematrix import cli
-from imagematrix.find.base_lock import updated, write
+from imagematrix.find.digests import updated, write
 from imagematrix.matrix.loading import load
 from imagematrix.matrix.model import Matrix, Variant
 from imagematrix.publish.plan import BASE_NAME_LABEL, Decision, Found, decide, relocated

@@ -12,14 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
 from imagematrix import cli
-from imagematrix.errors import InputError
-from imagematrix.find.base_lock import newest
-from imagematrix.find.lock import Resolver
+from imagematrix.errors import InputError, UserError
+from imagematrix.find.digests import newest
+from imagematrix.find.wheels import Resolver
 from imagematrix.machine import engine
 from imagematrix.machine.host import say
 from imagematrix.matrix.loading import load
 from imagematrix.matrix.model import Matrix, Python, Variant
-from imagematrix.registry import Registry, RegistryError
+from imagematrix.registry import Registry
 
 SOON = datetime.timedelta(days=90)
 
@@ -102,7 +102,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         found = newest(Registry(engine.ensure(say).buildx), sorted({variant.base for variant in variants}))
         findings += bases(variants, found)
-    except RegistryError as error:
+    except UserError as error:  # no registry answers, or there is no engine to ask it with
         say(f"bases: not known, no registry answers ({error})")
     findings += resolve(matrix, variants)
     if arguments.json:

@@ -2,7 +2,7 @@
 
 A lock is a requirements file that pip understands, with a head that says what it was made from and behind every
 package the requirements that need it, so that the packages of any variant can be told without a network. `make lock`
-writes them (imagematrix.find.lock); here they are only read.
+writes them (imagematrix.find.wheels); here they are only read.
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ Suffix = Annotated[str, Field(pattern=SUFFIX, max_length=32), AfterValidator(_su
 Port = Annotated[int, Field(ge=1, le=65535)]
 UrlPath = Annotated[str, Field(pattern=URL_PATH)]
 InnerPath = Annotated[str, Field(pattern=INNER_PATH)]
-Platform = Literal["linux/amd64", "linux/arm64"]  # those that imagematrix.find.lock finds wheels for
+Platform = Literal["linux/amd64", "linux/arm64"]  # those that imagematrix.find.wheels finds wheels for
 Base = Annotated[str, AfterValidator(_base)]
 Requires = Annotated[str, AfterValidator(_requirement)]
 Date = Annotated[datetime.date, BeforeValidator(_date)]

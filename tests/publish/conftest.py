@@ -235,7 +235,7 @@ def origin(
     }
     made = Repository(root, registry, environment)
     made.edit("matrix.yaml", r"platforms: .*", "platforms: [linux/amd64]")
-    locked = made.run("find.base_lock", "--tag", TAG)
+    locked = made.run("find.digests", "--tag", TAG)
     assert locked.status == 0, locked.errors
     made.commit()
     return made

@@ -79,7 +79,7 @@ def test_refreshing_opens_a_pull_request_with_every_file_and_starts_its_ci(githu
 def test_a_lock_that_could_not_be_renewed_fails_the_run(github: GitHub) -> None:
     done = github.job("refresh.yml", "lock").run("::error::")
     assert done.returncode == 1
-    assert "::error::make lock left a lock as it was" in done.stdout
+    assert "::error::not every lock could be renewed" in done.stdout
 
 
 def test_its_ci_tests_what_it_changes(github: GitHub) -> None:

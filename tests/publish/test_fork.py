@@ -36,7 +36,7 @@ def fork(
 
 
 def test_another_server_is_locked_generated_built_proved_and_published(fork: Repository) -> None:
-    for verb in ("find.lock", "find.base_lock", "render.generate"):
+    for verb in ("find.wheels", "find.digests", "render.generate"):
         done = fork.run(verb)
         assert done.status == 0, done.errors
     assert "hypercorn" not in (fork.root / "build/docker-bake.json").read_text().replace("io.hypercorn-images", "")

@@ -38,7 +38,7 @@ def both(repository: Repository, host: engine.Engine, builder: str, tmp_path_fac
     offer_base(host, builder, repository, tmp_path_factory.mktemp("base"))
     there = repository.elsewhere("platforms")
     there.edit("matrix.yaml", r"platforms: .*", "platforms: [linux/amd64, linux/arm64]")
-    locked = there.run("find.base_lock", "--tag", TAG)
+    locked = there.run("find.digests", "--tag", TAG)
     assert locked.status == 0, locked.errors
     there.commit()
     return there

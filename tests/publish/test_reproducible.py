@@ -26,7 +26,7 @@ def test_two_builders_share_the_matrix_and_give_the_same_digests(
     repository: Repository, host: engine.Engine, builder: str, second_builder: str
 ) -> None:
     offer_base(host, repository.registry, OTHER_BASE)
-    assert repository.run("find.base_lock", "--tag", OTHER_TAG).status == 0
+    assert repository.run("find.digests", "--tag", OTHER_TAG).status == 0
     repository.commit()
     both = f"{OTHER_TAG},{TAG}"
     what = ("--unsigned", "--image", "hypercorn-fastapi")  # which has the layers of its parent too

@@ -12,8 +12,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from imagematrix.find import lock
-from imagematrix.find.lock import NoWheels, Pin, Pins, Resolver, Target, needless
+from imagematrix.find import wheels
+from imagematrix.find.wheels import NoWheels, Pin, Pins, Resolver, Target, needless
 from imagematrix.matrix.locks import read
 from tests.conftest import Repository
 
@@ -36,6 +36,9 @@ class World:
     )
     absent: set[tuple[str, str, str, str, str]] = field(default_factory=set)  # (name, version, python, libc, platform)
     asked: list[tuple[Target, tuple[str, ...], tuple[str, ...]]] = field(default_factory=list)
+
+    downloaded: list[tuple[Target, str]] = field(default_factory=list)
+    other_bytes: set[str] = field(default_factory=set)
 
     def without(self, name: str, python: str, *places: tuple[str, str], versions: Iterable[str] = ()) -> None:
         for version in versions or self.versions[name]:
@@ -66,12 +69,19 @@ class World:
             pins[name] = Pin(newest, (f"sha256:{name.encode().hex():0<64}",))
         return pins
 
+    def download(self, target: Target, pins: Pins) -> None:
+        for name in pins:
+            self.downloaded.append((target, name))
+            if name in self.other_bytes:
+                raise NoWheels(f"Hash mismatch for `{name}`")
+
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     made = World()
-    monkeypatch.setattr(lock, "solve", made.solve)
-    monkeypatch.setattr(lock, "tooling", lambda repository: "tools\n")
+    monkeypatch.setattr(wheels, "solve", made.solve)
+    monkeypatch.setattr(wheels, "download", made.download)
+    monkeypatch.setattr(wheels, "tooling", lambda repository: "tools\n")
     return made
 
 
@@ -182,16 +192,44 @@ def test_an_excluded_extra_is_not_asked_for(repository: Repository, world: World
     assert all("hypercorn[h3]" not in requirements for requirements in musl)
 
 
-def test_nothing_is_written_when_one_python_fails(repository: Repository, world: World) -> None:
+def test_a_python_without_a_wheel_keeps_its_lock_and_others_are_written(repository: Repository, world: World) -> None:
     world.without("aioquic", "3.13", *MUSL)
-    before = repository.snapshot()
-    result = repository.run(main=lock.main)
+    before = (repository.root / "locks/python3.13.txt").read_bytes()
+    result = repository.run(main=wheels.main)
     assert result.status == 1
     assert "python3.13-alpine linux/amd64: no wheel of aioquic for the extra h3" in result.err
     assert "python3.13-alpine linux/arm64: no wheel of aioquic for the extra h3" in result.err
-    assert result.err.endswith("nothing was written\n")
+    assert result.err.endswith("these Pythons keep the locks they had\n")
     assert "python 3.13: FAILED" in result.out
-    assert repository.snapshot() == before
+    assert (repository.root / "locks/python3.13.txt").read_bytes() == before
+    assert "fastapi==0.124.0" in (repository.root / "locks/python3.12.txt").read_text()
+
+
+def test_a_new_hash_is_compared_with_the_download(repository: Repository, world: World) -> None:
+    assert repository.run("--python", "3.13", main=wheels.main).status == 0
+    assert {target.platform for target, _ in world.downloaded} == {"linux/amd64", "linux/arm64"}
+    assert {name for _, name in world.downloaded} == {"aioquic", "fastapi", "hypercorn", "trio", "uvloop"}
+    world.downloaded.clear()
+    assert repository.run("--python", "3.13", main=wheels.main).status == 0
+    assert world.downloaded == [], "the lock has these hashes already"
+
+
+def test_a_download_with_another_hash_is_not_locked(repository: Repository, world: World) -> None:
+    world.other_bytes.add("trio")
+    before = (repository.root / "locks/python3.13.txt").read_bytes()
+    result = repository.run("--python", "3.13", main=wheels.main)
+    assert result.status == 1
+    assert "python3.13 glibc linux/amd64: Hash mismatch for `trio`" in result.err
+    assert (repository.root / "locks/python3.13.txt").read_bytes() == before
+
+
+def test_the_lock_of_a_removed_python_goes(repository: Repository, world: World) -> None:
+    (repository.root / "locks/python3.7.txt").write_text("old")
+    (repository.root / "locks/python3.7-musl.txt").write_text("old")
+    assert repository.run("--python", "3.13", main=wheels.main).status == 0
+    assert (repository.root / "locks/python3.7.txt").exists(), "a filter leaves the others alone"
+    assert "locks/python3.7.txt: removed" in repository.run(main=wheels.main).out
+    assert not list((repository.root / "locks").glob("python3.7*"))
 
 
 def test_an_exclusion_that_is_no_longer_needed_is_said(repository: Repository, world: World) -> None:
@@ -213,26 +251,26 @@ def test_an_exclusion_for_another_reason_is_left_alone(repository: Repository, w
 
 def test_locks_are_written_and_those_of_the_other_kind_removed(repository: Repository, world: World) -> None:
     (repository.root / "locks/python3.13-musl.txt").write_text("old")
-    dry = repository.run("--dry-run", "--python", "3.13", main=lock.main)
+    dry = repository.run("--dry-run", "--python", "3.13", main=wheels.main)
     assert dry.status == 0, dry.err
     assert "locks/python3.13-musl.txt: would be removed" in dry.out
     assert (repository.root / "locks/python3.13-musl.txt").exists()
     others = (repository.root / "locks/python3.12.txt").read_bytes()
-    assert repository.run("--python", "3.13", main=lock.main).status == 0
+    assert repository.run("--python", "3.13", main=wheels.main).status == 0
     assert not (repository.root / "locks/python3.13-musl.txt").exists()
     assert "fastapi==0.124.0" in (repository.root / "locks/python3.13.txt").read_text()
     assert (repository.root / "locks/python3.12.txt").read_bytes() == others
     assert not (repository.root / "requirements.txt").exists(), "a filter leaves the tools alone"
-    assert "written" not in repository.run("--python", "3.13", main=lock.main).out
+    assert "written" not in repository.run("--python", "3.13", main=wheels.main).out
 
 
 def test_all_locks_and_the_tools(repository: Repository, world: World) -> None:
     (repository.root / "pyproject.toml").touch()
-    result = repository.run(main=lock.main)
+    result = repository.run(main=wheels.main)
     assert result.status == 0, result.err
     assert (repository.root / "requirements.txt").read_text() == "tools\n"
     assert repository.run("--validate").status == 0
-    assert "written" not in repository.run(main=lock.main).out
+    assert "written" not in repository.run(main=wheels.main).out
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, returncode: int, out: str, err: str) -> list[list[str]]:
@@ -242,7 +280,7 @@ def answer(monkeypatch: pytest.MonkeyPatch, returncode: int, out: str, err: str)
         commands.append(command)
         return SimpleNamespace(returncode=returncode, stdout=out, stderr=err)
 
-    monkeypatch.setattr(lock.subprocess, "run", run)
+    monkeypatch.setattr(wheels.subprocess, "run", run)
     return commands
 
 
@@ -251,7 +289,7 @@ def test_what_uv_says_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     out = f"hypercorn[h3]==0.18.0 \\\n    --hash={hashes[0]} \\\n    --hash={hashes[1]}\n"
     out += f"h11==1 \\\n    --hash={hashes[0]}\n"
     commands = answer(monkeypatch, 0, out, "")
-    found = lock.solve(Target("3.8", "musl", "linux/arm64"), ["hypercorn[h3]"])
+    found = wheels.solve(Target("3.8", "musl", "linux/arm64"), ["hypercorn[h3]"])
     assert found == {"hypercorn": Pin("0.18.0", tuple(hashes)), "h11": Pin("1", (hashes[0],))}
     (command,) = commands
     said = " ".join(command)
@@ -272,4 +310,4 @@ def test_a_failure_or_a_release_too_old_for_the_extra_is_no_answer(
 ) -> None:
     answer(monkeypatch, returncode, "hypercorn==0.1 \\\n    --hash=sha256:00\n", err)
     with pytest.raises(NoWheels, match=err.strip().replace("`", ".").split("=")[0][:20]):
-        lock.solve(Target("3.8", "musl", "linux/amd64"), ["hypercorn[h3]"])
+        wheels.solve(Target("3.8", "musl", "linux/amd64"), ["hypercorn[h3]"])

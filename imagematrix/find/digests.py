@@ -17,7 +17,7 @@ from imagematrix.machine.host import say
 from imagematrix.matrix.loading import load
 from imagematrix.matrix.locks import BASES, read_bases
 from imagematrix.publish.plan import AT_ONCE
-from imagematrix.registry import Registry, RegistryError
+from imagematrix.registry import Registry
 
 
 def newest(registry: Registry, names: Iterable[str]) -> dict[str, str | None]:
@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     old = read_bases(folder)
     try:
         found = newest(Registry(engine.ensure(say).buildx), wanted)
-    except RegistryError as error:
+    except UserError as error:  # no registry answers, or there is no engine to ask it with
         say(f"locks/{BASES} is left as it is: no registry answers about base images ({error})")
         return 0
     missing = sorted(name for name, digest in found.items() if digest is None)

@@ -20,7 +20,7 @@ from packaging.version import Version
 from uv import find_uv_bin
 
 from imagematrix import cli
-from imagematrix.errors import UserError
+from imagematrix.errors import InputError, UserError
 from imagematrix.matrix.loading import load
 from imagematrix.matrix.locks import root
 from imagematrix.matrix.model import Matrix, Python, Variant
@@ -79,6 +79,25 @@ def solve(target: Target, requirements: Iterable[str], bounds: Iterable[str] = (
     return {name: Pin(version, tuple(re.findall(r"sha256:\w+", hashes))) for name, version, hashes in found}
 
 
+def download(target: Target, pins: Pins) -> None:
+    """Download the wheels of these pins for `target`, and compare each with the hashes that the index told.
+
+    Nothing is kept but uv's cache. Raises NoWheels with what uv said if one is missing or another.
+    """
+    machine = f"{_MACHINES[target.platform]}-{_LIBCS[target.libc]}"
+    with tempfile.TemporaryDirectory(prefix="wheels-") as scratch:
+        listed = Path(scratch, "requirements.txt")
+        hashes = {name: " ".join(f"--hash={one}" for one in pin.hashes) for name, pin in pins.items()}
+        listed.write_text("\n".join(f"{name}=={pin.version} {hashes[name]}" for name, pin in pins.items()))
+        command = [find_uv_bin(), "pip", "install", "--no-config", "--no-progress", "--only-binary", ":all:"]
+        command += ["--no-deps", "--require-hashes", "-r", str(listed), "--target", str(Path(scratch, "wheels"))]
+        command += ["--python-version", target.python, "--python-platform", machine]
+        done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        said = done.stderr.strip()
+        raise NoWheels(said.partition("error: ")[2] or said)
+
+
 class Resolver:
     """Resolves all variants of one Python and says what is wrong where it cannot."""
 
@@ -87,6 +106,8 @@ class Resolver:
         self.variants = [variant for variant in matrix.variants if variant.python == python]
         self.libcs = sorted({variant.os.libc for variant in self.variants})
         self.failures: list[str] = []
+        self.answers: dict[Target, Pins] = {}
+        """What each target was given last."""
 
     def locks(self) -> dict[str, str]:
         """Return file name -> contents of this Python's lock or locks; on failure nothing, with `failures` filled."""
@@ -100,6 +121,27 @@ class Resolver:
                 elif not self.failures:
                     self.failures.append(f"python{self.python.version}: the platforms have no {libc} wheels in common")
         return {} if self.failures else files
+
+    def checked_locks(self) -> dict[str, str]:
+        """Return the same after a second look: wheels that are new to the lock are downloaded and compared.
+
+        The index told the hashes; the download is the other source. On failure nothing, with `failures` filled.
+        """
+        found = self.locks()
+        asked = [(target, new) for target, pins in self.answers.items() if (new := self.unknown(target, pins))]
+        for target, said in zip(asked, self.pool.map(lambda one: _refused(*one), asked), strict=True):
+            if said:
+                self.failures.append(f"python{self.python.version} {target[0].libc} {target[0].platform}: {said}")
+        return {} if self.failures else found
+
+    def unknown(self, target: Target, pins: Pins) -> Pins:
+        """Return the pins of which the lock on disk has not all the hashes."""
+        try:
+            lock = self.matrix.locks.lock(target.python, target.libc)
+        except InputError:
+            return pins
+        known = {(package.name, package.version): set(package.hashes) for package in lock.packages}
+        return {name: pin for name, pin in pins.items() if not known.get((name, pin.version), set()) >= set(pin.hashes)}
 
     def targets(self, libcs: Sequence[str]) -> list[Target]:
         """Return what has to have wheels for these C libraries."""
@@ -133,7 +175,8 @@ class Resolver:
         """Return the pins of one target, or None; unless the bounds are to blame, the failure is noted."""
         requirements = self.requirements([target.libc])
         try:
-            return solve(target, requirements, bounds)
+            self.answers[target] = solve(target, requirements, bounds)
+            return self.answers[target]
         except NoWheels as error:
             if not bounds:
                 self.failures += self.diagnose(target, str(error))
@@ -217,6 +260,15 @@ def _solvable(target: Target, requirements: Iterable[str]) -> bool:
     return True
 
 
+def _refused(target: Target, pins: Pins) -> str:
+    """Return why the download of these pins failed; nothing if it did not."""
+    try:
+        download(target, pins)
+    except NoWheels as error:
+        return " ".join(str(error).split())
+    return ""
+
+
 def tooling(repository: Path) -> str:
     """Return requirements.txt: the maintainers' own tools, for every Python and machine they may have."""
     command = [find_uv_bin(), "pip", "compile", "pyproject.toml", "--no-config", "--no-progress", "--universal"]
@@ -240,30 +292,47 @@ def main(argv: list[str] | None = None) -> int:
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         for python in dict.fromkeys(variant.python for variant in variants):
             resolver = Resolver(matrix, python, pool)
-            locks = resolver.locks()
+            locks = resolver.checked_locks()
             print(f"python {python.version}: {', '.join(locks) if locks else 'FAILED'}", flush=True)
             failures += resolver.failures
             files.update({matrix.locks.folder / name: text for name, text in locks.items()})
     for line in needless(matrix, variants):
         print(line)
+    removed = superseded(files)
+    if not cli.filtered(arguments):
+        removed |= orphans(matrix)
+        if (arguments.root / "pyproject.toml").exists():
+            files[arguments.root / "requirements.txt"] = tooling(arguments.root)
+    _write(arguments.root, files, removed, arguments.dry_run)
     if failures:
-        raise UserError("\n".join(failures) + "\nnothing was written")
-    if not cli.filtered(arguments) and (arguments.root / "pyproject.toml").exists():
-        files[arguments.root / "requirements.txt"] = tooling(arguments.root)
-    _write(arguments.root, files, arguments.dry_run)
+        raise UserError("\n".join(failures) + "\nthese Pythons keep the locks they had")
     return 0
 
 
-def _write(repository: Path, files: dict[Path, str], dry_run: bool) -> None:
-    """Write what differs, each file whole, and remove locks of the other kind (one for all, one for each libc)."""
-    stale = {
+def superseded(files: Iterable[Path]) -> set[Path]:
+    """Return the locks of the other kind (one for all, one for each C library) of the Pythons that have new ones."""
+    files = set(files)
+    return {
         other
         for path in files
-        if path.name.startswith("python")
         for other in path.parent.glob(path.name.split("-")[0].removesuffix(".txt") + "[-.]*")
-        if other not in files and not other.name.endswith(".new")
+        if other not in files and other.suffix == ".txt"
     }
-    for path in sorted(stale):
+
+
+def orphans(matrix: Matrix) -> set[Path]:
+    """Return the locks of Pythons that are no longer in the matrix."""
+    versions = {python.version for python in matrix.pythons}
+    return {
+        path
+        for path in matrix.locks.folder.glob("python*.txt")
+        if path.stem.removeprefix("python").partition("-")[0] not in versions
+    }
+
+
+def _write(repository: Path, files: dict[Path, str], removed: Iterable[Path], dry_run: bool) -> None:
+    """Write what differs, each file whole, and remove what is not needed any more."""
+    for path in sorted(removed):
         print(f"{path.relative_to(repository)}: {'would be ' * dry_run}removed")
         if not dry_run:
             path.unlink()
