@@ -5,15 +5,37 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from aioquic.asyncio.client import connect
 from aioquic.asyncio.protocol import QuicConnectionProtocol
-from aioquic.h3.connection import H3_ALPN, H3Connection
+from aioquic.buffer import Buffer, BufferReadError
+from aioquic.h3.connection import H3_ALPN, ErrorCode, FrameType, H3Connection, StreamType
 from aioquic.h3.events import DataReceived, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.events import ConnectionTerminated, QuicEvent
+from aioquic.quic.events import ConnectionTerminated, QuicEvent, StreamDataReceived, StreamReset
+
+
+class Rejected(ConnectionError):
+    """The request was never begun (H3_REQUEST_REJECTED, or behind what a GOAWAY names): it may be sent again."""
+
+
+CONTROL = 3
+"""The server's first stream, on which it says GOAWAY; aioquic takes no notice of it."""
+
+
+def goaways(control: bytes) -> list[int]:
+    """Return the request that each GOAWAY in a control stream names as the first not served."""
+    buffer, found = Buffer(data=control), []
+    with suppress(BufferReadError):
+        assert buffer.pull_uint_var() == StreamType.CONTROL
+        while not buffer.eof():
+            kind, length = buffer.pull_uint_var(), buffer.pull_uint_var()
+            data = buffer.pull_bytes(length)
+            if kind == FrameType.GOAWAY:
+                found.append(Buffer(data=data).pull_uint_var())
+    return found
 
 
 class Client(QuicConnectionProtocol):
@@ -22,11 +44,12 @@ class Client(QuicConnectionProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.http = H3Connection(self._quic)
+        self._control = b""
         self.answers: dict[int, tuple[asyncio.Future[tuple[int, bytes]], list[Any]]] = {}
         self.terminated: asyncio.Future[ConnectionTerminated] = asyncio.get_running_loop().create_future()
 
     async def get(self, path: str = "/") -> tuple[int, bytes]:
-        """Return status and body of `GET path`; raises ConnectionError when the connection ends before."""
+        """Return status and body of `GET path`; raises Rejected, or ConnectionError when the connection ends before."""
         stream = self._quic.get_next_available_stream_id()
         headers = [
             (b":method", b"GET"),
@@ -40,13 +63,24 @@ class Client(QuicConnectionProtocol):
         self.transmit()
         return await asyncio.wait_for(future, 20)
 
+    @property
+    def first_unserved(self) -> list[int]:
+        """The request that each GOAWAY named as the first not served."""
+        return goaways(self._control)
+
     def quic_event_received(self, event: QuicEvent) -> None:
+        if isinstance(event, StreamDataReceived) and event.stream_id == CONTROL:
+            self._control += event.data
         if isinstance(event, ConnectionTerminated):
             if not self.terminated.done():
                 self.terminated.set_result(event)
-            for future, _ in self.answers.values():
+            for stream, (future, _) in self.answers.items():
                 if not future.done():
-                    future.set_exception(ConnectionError(event.reason_phrase or str(event.error_code)))
+                    unserved = any(stream >= first for first in self.first_unserved)
+                    future.set_exception((Rejected if unserved else ConnectionError)(str(event.error_code)))
+        if isinstance(event, StreamReset) and event.stream_id in self.answers:
+            rejected = event.error_code == ErrorCode.H3_REQUEST_REJECTED
+            self.answers[event.stream_id][0].set_exception((Rejected if rejected else ConnectionError)(str(event)))
         for found in self.http.handle_event(event):
             if not isinstance(found, HeadersReceived | DataReceived):
                 continue

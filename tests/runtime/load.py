@@ -13,7 +13,7 @@ from tests.runtime.server import connect, response
 class Load:
     """Threads that send requests to `address` until told to stop, or until nobody listens any more."""
 
-    address: tuple[str, int]
+    address: tuple[str, int] | str
     path: str = "/"
     keep_alive: bool = False
     threads: int = 4

@@ -171,3 +171,33 @@ def test_hypercorn_serves_a_websocket_by_an_object_that_its_send_leads_to(worker
         assert "self.stream_send,\n" in sources(protocol._create_stream)
     assert "self.protocol_send,\n" in sources(module.TCPServer.run)
     assert ("self.writer" if worker_class == "asyncio" else "self.stream") in sources(module.TCPServer._close)
+
+
+@pytest.mark.holds("hypercorn-h3-connection")
+def test_hypercorn_makes_http_3_connections_of_the_class_in_its_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hypercorn.protocol import quic
+    from hypercorn.protocol.h3 import H3Protocol
+
+    made: list[Any] = []
+
+    class Noted(H3Protocol):  # type: ignore[misc, unused-ignore]
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            made.append(self)
+
+    monkeypatch.setattr(quic, "H3Protocol", Noted)
+
+    async def use(loop: Any) -> None:
+        client = QuicConfiguration(alpn_protocols=H3_ALPN, is_client=True, verify_mode=ssl.CERT_NONE)
+        async with connect(HOST, port, configuration=client) as connection:
+            await connection.ping()
+            (one,) = made
+            assert hasattr(one, "streams")
+            assert one.connection._local_control_stream_id == 3
+            assert hasattr(one.connection._quic, "send_ping")
+
+    with opened(socket.SOCK_DGRAM) as udp, opened() as tcp:
+        port = udp.getsockname()[1]
+        serving.serve("asyncio", configuration(tcp, udp, **serving.certificate(tmp_path)), use)
