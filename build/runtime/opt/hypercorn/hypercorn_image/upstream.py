@@ -39,6 +39,14 @@ def _quic() -> bool:
     return _has(QuicProtocol, "send_all", "handle", "idle")
 
 
+def _h3() -> bool:
+    from aioquic.h3 import connection
+    from hypercorn.protocol import quic
+    from hypercorn.protocol.h3 import H3Protocol
+
+    return _has(quic, "H3Protocol") and _has(H3Protocol, "handle") and _has(connection, "encode_frame", "FrameType")
+
+
 def _aioquic() -> bool:
     from aioquic.quic.configuration import QuicConfiguration
     from aioquic.quic.connection import QuicConnection
@@ -76,6 +84,10 @@ ASSUMPTIONS: Dict[str, Assumption] = {
     # hypercorn/*/udp_server.py: QuicProtocol, looked up for each socket; hypercorn/protocol/quic.py: connections
     "hypercorn-quic-connections": Assumption(
         "hypercorn", "0.17.3, 0.18.0", "HTTP/3 holds up a stop for the whole GRACEFUL_TIMEOUT", "quic", _quic
+    ),
+    # hypercorn/protocol/quic.py: H3Protocol, for each connection; aioquic/h3/connection.py: the control stream
+    "hypercorn-h3-connection": Assumption(
+        "hypercorn", "0.17.3, 0.18.0", "HTTP/3 clients may lose a request when a worker is replaced", "quic", _h3
     ),
     # hypercorn/config.py: Config._log; hypercorn/logging.py: the loggers' names
     "hypercorn-loggers": Assumption(

@@ -26,6 +26,8 @@ from hypercorn.protocol.events import StreamClosed
 from hypercorn.protocol.h2 import H2Protocol
 from hyperframe.frame import GoAwayFrame
 
+from hypercorn_image.worker.untold import Untold
+
 QUIET = 0.3  # seconds that a quiet moment is waited for, before a new request brings the announcement
 HEARD = 0.4  # seconds that a client gets to hear a GOAWAY
 _PING = b"good bye"
@@ -45,7 +47,7 @@ class Farewell:
 
         class Connection(_Connection):
             def __init__(self, app: Any, config: Any, context: Any, *args: Any) -> None:
-                untold: Any = _Untold(context)
+                untold: Any = Untold(context)
                 super().__init__(app, config, untold, *args)
                 self.begin(farewell)
 
@@ -56,21 +58,6 @@ class Farewell:
         self.left_at = time.monotonic()
         for connection in list(self.connections):
             await connection.leave()
-
-
-class _Untold:
-    """Hypercorn's worker context, but for its termination: of that the connection shall not know."""
-
-    class _Never:
-        def is_set(self) -> bool:
-            return False
-
-    def __init__(self, context: Any) -> None:
-        self._context = context
-        self.terminated = self._Never()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._context, name)
 
 
 class _Connection(H2Protocol):

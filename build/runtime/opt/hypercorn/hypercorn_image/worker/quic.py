@@ -27,11 +27,27 @@ class Quic:
 
     @property
     def awaits_request(self) -> bool:
-        """Whether a connection has not made its first request, which Hypercorn would ignore after termination."""
+        """Whether a connection has not made its first request, which would be rejected later."""
         return any(upstream.quic_requests(connection.quic) == 0 for connection in self._connections())
 
     def _connections(self) -> List[Any]:
         return upstream.quic_connections(self._protocol)
+
+    async def announce(self) -> None:
+        """Tell every client that its connection is about to end."""
+        for connection in self._talking():
+            connection.h3.announce()
+            await self._protocol.send_all(connection)
+
+    async def say_last(self) -> None:
+        """Tell every client which request is the first that is not served."""
+        for connection in self._talking():
+            connection.h3.say_last()
+            await self._protocol.send_all(connection)
+
+    def _talking(self) -> List[Any]:
+        """Return the connections whose handshake has got as far as HTTP/3."""
+        return [one for one in self._connections() if hasattr(one.h3, "may_close")]
 
     async def close_finished(self) -> bool:
         """Close the connections that have nothing left to send; return whether all of them are closed or gone."""
@@ -39,7 +55,7 @@ class Quic:
         for connection in self._connections():
             if any(connection is closed for closed in self._closed):
                 continue
-            if upstream.quic_is_busy(connection):
+            if upstream.quic_is_busy(connection) or not getattr(connection.h3, "may_close", True):
                 busy = True
                 continue
             self._closed.append(connection)

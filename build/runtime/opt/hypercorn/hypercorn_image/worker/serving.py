@@ -39,6 +39,7 @@ class Serving:
         self.quic_protocols: List[Any] = []
         if worker.udp and upstream.holds("hypercorn-quic-connections"):
             upstream.note_quic(self.quic_protocols)
+            _install_h3()
         self._quic: Optional[List[Any]] = None
         self._quic_said = False
 
@@ -99,10 +100,14 @@ class Serving:
         await self.stop_accepting()
         self.gate.leave()
         await self.farewell.leave()
+        for one in self.quic():
+            await one.announce()
         await self.finish_handshakes()
         if self.has_connections():
             await self.sleep(min(SETTLE, self.clock.left()))
         await self._welcome()
+        for one in self.quic():
+            await one.say_last()
         self.settled_at = time.monotonic()
 
     async def _drain(self) -> None:
@@ -184,6 +189,13 @@ class Serving:
             )
         elif not self.lifespan.finished.is_set():
             self.worker.log("error", "The application's lifespan did not shut down in time")
+
+
+def _install_h3() -> None:
+    if upstream.holds("hypercorn-h3-connection"):
+        from hypercorn_image.worker import h3
+
+        h3.install()
 
 
 class _NoFarewell:

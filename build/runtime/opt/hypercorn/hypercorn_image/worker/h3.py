@@ -1,0 +1,90 @@
+"""HTTP/3's good-bye (RFC 9114, 5.2): a GOAWAY that announces, a second one that names the first request not served.
+
+Hypercorn sends none and ignores requests after its termination; the body of one that it ignored ends its UDP loop by a
+KeyError (protocol/h3.py of 0.18.0). Here requests are served until the second GOAWAY. What comes after it is rejected,
+so that the client may send it again. It can go when Hypercorn does the same.
+"""
+
+import time
+from contextlib import suppress
+from typing import Any, List, Optional, Set
+
+from aioquic.buffer import encode_uint_var
+from aioquic.h3.connection import ErrorCode, FrameType, encode_frame
+from aioquic.h3.events import HeadersReceived
+from aioquic.quic.events import PingAcknowledged, StreamDataReceived
+from hypercorn.protocol import quic
+from hypercorn.protocol.h3 import H3Protocol
+
+from hypercorn_image.worker.untold import Untold
+
+HEARD = 0.4  # seconds that a client gets to hear the second GOAWAY
+_NO_LAST_REQUEST = 2**62 - 4
+_PING = 0x600DB7E
+
+
+class Connection(H3Protocol):
+    """One HTTP/3 connection."""
+
+    def __init__(self, app: Any, config: Any, context: Any, *args: Any) -> None:
+        untold: Any = Untold(context)
+        super().__init__(app, config, untold, *args)
+        self._first_unserved: Optional[int] = None  # once that has been said
+        self._highest = -4  # request
+        self._said_at = 0.0
+        self._rejected: Set[int] = set()
+        self._announced = self._heard = False
+        self._parse, self.connection.handle_event = self.connection.handle_event, self._known  # type: ignore[assignment]
+
+    @property
+    def may_close(self) -> bool:
+        """Whether the client has heard which request was the last one, or has had the time to."""
+        return self._first_unserved is not None and (self._heard or time.monotonic() > self._said_at + HEARD)
+
+    def announce(self) -> None:
+        """Say that the end is near. The caller sends."""
+        if not self._announced:
+            self._announced = True
+            self._go_away(_NO_LAST_REQUEST)
+
+    def say_last(self) -> None:
+        """Say which request is the first that is not served. The caller sends."""
+        if self._first_unserved is None:
+            self._first_unserved, self._said_at = self._highest + 4, time.monotonic()
+            self._go_away(self._first_unserved)
+            self.connection._quic.send_ping(_PING)
+
+    def _go_away(self, request: int) -> None:
+        control = self.connection._local_control_stream_id
+        if control is not None:
+            frame = encode_frame(FrameType.GOAWAY, encode_uint_var(request))
+            self.connection._quic.send_stream_data(control, frame)
+
+    async def handle(self, quic_event: Any) -> None:
+        """Handle what aioquic has received; reject a request that comes too late."""
+        if isinstance(quic_event, PingAcknowledged) and quic_event.uid == _PING:
+            self._heard = True
+        elif isinstance(quic_event, StreamDataReceived) and quic_event.stream_id % 4 == 0:
+            if self._first_unserved is not None and quic_event.stream_id >= self._first_unserved:
+                self._reject(quic_event.stream_id)
+                return
+            self._highest = max(self._highest, quic_event.stream_id)
+        await super().handle(quic_event)
+
+    def _reject(self, stream: int) -> None:
+        if stream not in self._rejected:
+            self._rejected.add(stream)
+            self.connection._quic.reset_stream(stream, ErrorCode.H3_REQUEST_REJECTED)
+            with suppress(ValueError):  # it has arrived whole
+                self.connection._quic.stop_stream(stream, ErrorCode.H3_REQUEST_REJECTED)
+
+    def _known(self, quic_event: Any) -> List[Any]:
+        """Return what aioquic makes of an event, but for the body of a request that was answered before it was read."""
+        events = self._parse(quic_event)
+        begun = {*self.streams, *(one.stream_id for one in events if isinstance(one, HeadersReceived))}
+        return [one for one in events if getattr(one, "stream_id", None) in begun]
+
+
+def install() -> None:
+    """Have Hypercorn make its HTTP/3 connections of this class."""
+    setattr(quic, "H3Protocol", Connection)  # noqa: B010 - Hypercorn looks it up for each connection
