@@ -35,7 +35,9 @@ class World(RuleBasedStateMachine):
         self.fork_fails = False
         self.reads: list[int | None] = []  # what the next reads of the configuration give: workers, or None if wrong
         self.wanted = Wanted(configured(0, 2))
-        self.largest = 2
+        self.reloads: list[int] = []  # generations whose reload has begun and not ended
+        self.told: set[int] = set()  # to leave
+        self.killed: set[int] = set()
         self.said: Counter[type] = Counter()
         self.asked_since_read = False
         self.react()
@@ -66,10 +68,27 @@ class World(RuleBasedStateMachine):
             workers = self.reads.pop(0) if self.reads else 2
             if workers is not None:
                 self.generations += 1
-                self.largest = max(self.largest, workers)
+                self.reloads.append(self.generations)
                 self.wanted.reload(configured(self.generations, workers))
-        elif isinstance(action, (wanted.Kill, wanted.Leave)):
+        elif isinstance(action, wanted.ReloadComplete):
+            assert self.reloads, "a reload ends once"
+            self.reloads = []
+        elif isinstance(action, wanted.ReloadFailed):
+            assert self.reloads, "a reload ends once"
+            self.reloads = [number for number in self.reloads if number <= self.wanted.generation.number]
+        elif isinstance(action, wanted.Replaced):
+            assert action.pid not in self.killed, "nobody leaves for a worker that was killed"
+        elif isinstance(action, wanted.Leave):
             assert action.pid in self.wanted.workers, "only workers that are there are told anything"
+            assert action.pid not in self.told, "it is told once"
+            assert action.seconds <= GRACEFUL
+            self.told.add(action.pid)
+        elif isinstance(action, wanted.Kill):
+            assert action.pid in self.wanted.workers, "only workers that are there are killed"
+            assert action.pid not in self.killed, "it is killed once"
+            self.killed.add(action.pid)
+        elif isinstance(action, wanted.FailedToStart):
+            assert action.retry <= max(wanted.BACK_OFF)
 
     def pids_in(self, state: State) -> list[int]:
         return [pid for pid, one in self.wanted.workers.items() if one.state is state]
@@ -162,13 +181,18 @@ class World(RuleBasedStateMachine):
 
     @invariant()
     def there_are_no_more_than_configured_and_those_replaced(self) -> None:
-        workers = self.wanted.workers.values()
+        if self.wanted.stopping is not None:
+            return
+        workers, configured = self.wanted.workers.values(), self.wanted.generation.workers
         serving = {one.slot for one in workers if one.state is State.SERVING}
         starting = [one for one in workers if one.state is State.STARTING]
-        assert len(serving) <= self.largest
-        assert all(one.slot < self.wanted.generation.workers for one in starting)
+        assert self.wanted.reloading or all(slot < configured for slot in serving), "more than configured"
+        assert all(one.slot < configured for one in starting)
+        assert all(one.generation == self.wanted.generation for one in starting), "of a generation nobody wants"
         rolling = [one for one in starting if one.slot in serving and not self.current(one.slot).recycle]
         assert len(rolling) <= 1, "what serves is replaced one at a time"
+        if self.wanted.fallback is not None:
+            assert len(starting) <= 1, "a configuration that is not proved is tried by one worker"
 
     def current(self, slot: int) -> wanted.Worker:
         return next(one for one in self.wanted.workers.values() if one.slot == slot and one.state is State.SERVING)
@@ -178,8 +202,13 @@ class World(RuleBasedStateMachine):
         for one in self.wanted.workers.values():
             bounded = one.limit is not None
             assert bounded or one.state is State.SERVING or not self.wanted.serving, "a worker that nobody ends"
-        if self.wanted.stopping is None and not self.wanted.workers:
-            assert self.wanted.wake_in(self.now) is not None, "nothing serves, and nothing will"
+        if self.wanted.stopping is None and any(map(self.wanted._lacks, range(self.wanted.generation.workers))):
+            starts = self.pids_in(State.STARTING)
+            assert starts or self.wanted.wake_in(self.now) is not None, "a slot waits for nothing"
+        if self.wanted.stopping is not None:
+            limits = [one.limit for one in self.wanted.workers.values()]
+            most = GRACEFUL + wanted.AFTER_TIMEOUT
+            assert all(limit is not None and limit.seconds <= most for limit in limits), "a stop that does not end"
 
     def teardown(self) -> None:
         """From now on all goes well: what was begun must come to its end."""
@@ -196,9 +225,8 @@ class World(RuleBasedStateMachine):
         serving = {one.slot: one for one in self.wanted.workers.values()}
         assert set(serving) == set(range(self.wanted.generation.workers)), "every slot is served"
         assert all(one.generation == self.wanted.generation for one in serving.values()), "by the wanted generation"
-        assert not self.wanted.reload_asked
         assert not self.asked_since_read, "a reload was swallowed"
-        assert not self.wanted.reloading, "a reload has neither succeeded nor failed"
+        assert not self.reloads, "a reload has neither succeeded nor failed"
 
     def goes_well(self) -> None:
         for pid, one in list(self.wanted.workers.items()):
