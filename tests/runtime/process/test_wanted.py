@@ -230,7 +230,9 @@ class World(RuleBasedStateMachine):
 
     def goes_well(self) -> None:
         for pid, one in list(self.wanted.workers.items()):
-            if one.state is State.STARTING:
+            if pid in self.killed:
+                self.wanted.ended(pid, "SIGKILL", None, self.now)
+            elif one.state is State.STARTING:
                 self.wanted.ready(pid, self.now)
             elif one.state is State.LEAVING:
                 self.wanted.ended(pid, "status 0", None, self.now)
