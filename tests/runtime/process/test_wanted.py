@@ -15,7 +15,7 @@ from hypercorn_image.process import wanted
 from hypercorn_image.process.wanted import Generation, State, Wanted
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
 GRACEFUL, STARTUP = 20.0, 10.0
 HISTORIES = 20_000 if os.environ.get("FULL") else 500
@@ -34,13 +34,12 @@ class World(RuleBasedStateMachine):
         self.now, self.pids, self.generations = 100.0, 0, 0
         self.fork_fails = False
         self.reads: list[int | None] = []  # what the next reads of the configuration give: workers, or None if wrong
-        self.wanted = Wanted(configured(0, 2))
+        self.wanted = Wanted(configured(0, 1))
         self.reloads: list[int] = []  # generations whose reload has begun and not ended
         self.told: set[int] = set()  # to leave
         self.killed: set[int] = set()
         self.said: Counter[type] = Counter()
         self.asked_since_read = False
-        self.react()
 
     # ---- doing what it says ------------------------------------------------------------------------------------------
 
@@ -95,6 +94,14 @@ class World(RuleBasedStateMachine):
 
     def pick(self, data: st.DataObject, state: State) -> int:
         return data.draw(st.sampled_from(self.pids_in(state)))
+
+    @initialize(workers=st.integers(1, 3), serving=st.sampled_from([True, True, True, False]))
+    def the_container_starts(self, workers: int, serving: bool) -> None:
+        self.wanted = Wanted(configured(0, workers))
+        self.react()
+        for pid in self.pids_in(State.STARTING) if serving else []:
+            self.wanted.ready(pid, self.now)
+        self.react()
 
     # ---- what happens ------------------------------------------------------------------------------------------------
 
@@ -164,7 +171,7 @@ class World(RuleBasedStateMachine):
         self.now -= seconds
         self.react()
 
-    @precondition(lambda self: self.pids > 4)
+    @precondition(lambda self: self.pids > 8)  # a stop ends the history: first something is to happen
     @rule()
     def sigterm(self) -> None:
         self.wanted.stop("SIGTERM received", self.now)
