@@ -15,7 +15,14 @@ from hypercorn_image.process import wanted
 from hypercorn_image.process.wanted import Generation, State, Wanted
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 GRACEFUL, STARTUP = 20.0, 10.0
 HISTORIES = 20_000 if os.environ.get("FULL") else 500
