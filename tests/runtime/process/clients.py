@@ -155,6 +155,8 @@ class Http2(Connection):
             self._end(event.stream_id, Again() if refused else ConnectionError(f"reset, {event.error_code!r}"))
         elif isinstance(event, h2.events.DataReceived):
             self._bodies[event.stream_id] += event.data or b""
+            if event.flow_controlled_length and self.usable:
+                self._http.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
         elif isinstance(event, h2.events.StreamEnded):
             self._end(event.stream_id, None)
 

@@ -69,10 +69,16 @@ class Operator:
 
     def configure(self, workers: int, certificate: str | None = None) -> None:
         self.workers = workers
-        self.file.write_text(
+        self.write(
             f"{self.binds}certfile = {str(certificate or self.certificate)!r}\nkeyfile = {str(self.key)!r}\n"
             f"workers = {workers}\ngraceful_timeout = 20\nmax_requests = {self.limit}\naccesslog = None\n"
         )
+
+    def write(self, text: str) -> None:
+        """Write the configuration at once: a reload may be reading it."""
+        new = self.file.with_suffix(".new")
+        new.write_text(text)
+        new.replace(self.file)
 
     # ---- what happens ------------------------------------------------------------------------------------------------
 
@@ -85,7 +91,7 @@ class Operator:
         one.kill(signal.SIGHUP)
 
     def wrong_configuration(self, one: Server) -> None:
-        self.file.write_text("this is not Python\n")
+        self.write(f"{self.binds}workers = -1\n")
         one.kill(signal.SIGHUP)
 
     def wrong_workers(self, one: Server) -> None:
