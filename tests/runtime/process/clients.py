@@ -18,8 +18,7 @@ import h2.connection
 import h2.events
 import h2.exceptions
 from aioquic.asyncio.client import connect as quic_connect
-from aioquic.buffer import Buffer
-from aioquic.h3.connection import H3_ALPN, H3Connection
+from aioquic.h3.connection import H3_ALPN
 from aioquic.quic.configuration import QuicConfiguration
 
 from tests.runtime import h3
@@ -174,28 +173,12 @@ class Http2(Connection):
         self._writer.close()
 
 
-class _Goaway(H3Connection):
-    """aioquic passes over GOAWAY; a client that obeys it has to see it."""
-
-    goaway: int | None = None
-
-    def _handle_control_frame(self, frame_type: int, frame_data: bytes) -> None:
-        if frame_type == 0x7:
-            self.goaway = Buffer(data=frame_data).pull_uint_var()
-        super()._handle_control_frame(frame_type, frame_data)
-
-
-class _Protocol(h3.Client):
-    http_class = _Goaway
-    http: _Goaway
-
-
 class Http3(Connection):
     """HTTP/3."""
 
     at_once = AT_ONCE
 
-    def __init__(self, stack: contextlib.AsyncExitStack, protocol: _Protocol) -> None:
+    def __init__(self, stack: contextlib.AsyncExitStack, protocol: h3.Client) -> None:
         self._stack, self._protocol = stack, protocol
 
     @classmethod
@@ -203,19 +186,16 @@ class Http3(Connection):
         assert isinstance(address, tuple)
         configuration = QuicConfiguration(alpn_protocols=H3_ALPN, is_client=True, verify_mode=ssl.CERT_NONE)
         stack = contextlib.AsyncExitStack()
-        made = quic_connect(*address, configuration=configuration, create_protocol=_Protocol)
+        made = quic_connect(*address, configuration=configuration, create_protocol=h3.Client)
         return cls(stack, await stack.enter_async_context(made))  # type: ignore[arg-type]
 
     async def get(self, path: str) -> bytes:
-        stream = self._protocol._quic.get_next_available_stream_id()
         try:
             status, body = await self._protocol.get(path)
-        except ConnectionError:
-            if self._protocol.http.goaway is not None and stream >= self._protocol.http.goaway:
-                raise Again from None
-            raise
+        except h3.Rejected:
+            raise Again from None
         finally:
-            if self._protocol.terminated.done() or self._protocol.http.goaway is not None:
+            if self._protocol.terminated.done() or self._protocol.first_unserved:
                 self.usable = False
         assert status == 200, status
         return body

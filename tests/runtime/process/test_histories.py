@@ -28,9 +28,6 @@ QUICK = {"asyncio": 4, "uvloop": 3, "trio": 3}
 FULL = int(os.environ.get("HISTORIES", "200" if os.environ.get("FULL") else "0"))
 FIRST = int(os.environ.get("SEED", "1"))
 EVENTS = 6
-# HTTP/3 is part of the load. Its losses are judged once its good-bye is RFC 9114's, 5.2 (issue 9): today SEED=1 of each
-# class loses requests to a close without a GOAWAY, SEED=3 to another number of workers, which moves UDP connections.
-JUDGED = ("Http1", "Http2")
 
 
 def seeds(worker_class: str) -> range:
@@ -132,6 +129,15 @@ class Operator:
             await asyncio.sleep(self.chance.choice([0, 0.05, 0.2, 0.5]))
 
 
+def is_judged(client: str, operator: Operator) -> bool:
+    """Tell whether the losses of a client count.
+
+    Those over HTTP/3 do not once the number of workers has changed: the kernel then sends the packets of connections to
+    other workers (issue 9, defect 27; SEED=3 and SEED=4 show it). Can go with that defect.
+    """
+    return not client.startswith("Http3") or "more_or_fewer" not in operator.done
+
+
 def unexplained(operator: Operator, counts: Counts) -> list[str]:
     """Return the losses that no kill explains."""
     kills = operator.killed
@@ -139,11 +145,11 @@ def unexplained(operator: Operator, counts: Counts) -> list[str]:
     found = [
         f"{loss.client} at worker {loss.pid}: {loss.why}"
         for loss in counts.lost
-        if loss.client.startswith(JUDGED)
+        if is_judged(loss.client, operator)
         and loss.pid not in kills
         and not (loss in unknown and any(loss.opened - 1 <= moment <= loss.ended for moment in kills.values()))
     ]
-    lost = sum(loss.client.startswith(JUDGED) for loss in counts.lost)
+    lost = sum(is_judged(loss.client, operator) for loss in counts.lost)
     most = AT_ONCE * len(operator.clients) * len(kills)
     if lost > most:
         found.append(f"{lost} lost, and only {most} can have been in flight")
@@ -183,7 +189,7 @@ async def one_history(one: Server, operator: Operator, counts: Counts) -> None:
         await wait("Reload complete", complete + 1)
         await asyncio.to_thread(wait_for, lambda: settled(one, operator), "settled workers", lambda: one.log)
         before = counts.answered.copy()
-        names = [client.name for client in operator.clients if client.name.startswith(JUDGED)]
+        names = [client.name for client in operator.clients if is_judged(client.name, operator)]
         while any(counts.answered[name] <= before[name] for name in names) and not unexplained(operator, counts):
             await asyncio.sleep(0.01)
         one.kill(chance.choice([signal.SIGTERM, signal.SIGINT]))
