@@ -26,6 +26,7 @@ from hypothesis.stateful import (
 
 GRACEFUL, STARTUP = 20.0, 10.0
 HISTORIES = 20_000 if os.environ.get("FULL") else 500
+ROUNDING = 0.001  # seconds
 ENDLESS = 10_000  # steps, far more than anything here needs
 
 
@@ -87,7 +88,7 @@ class World(RuleBasedStateMachine):
         elif isinstance(action, wanted.Leave):
             assert action.pid in self.wanted.workers, "only workers that are there are told anything"
             assert action.pid not in self.told, "it is told once"
-            assert action.seconds <= GRACEFUL
+            assert action.seconds <= GRACEFUL + ROUNDING
             self.told.add(action.pid)
         elif isinstance(action, wanted.Kill):
             assert action.pid in self.wanted.workers, "only workers that are there are killed"
@@ -221,7 +222,7 @@ class World(RuleBasedStateMachine):
             assert starts or self.wanted.wake_in(self.now) is not None, "a slot waits for nothing"
         if self.wanted.stopping is not None:
             limits = [one.limit for one in self.wanted.workers.values()]
-            most = GRACEFUL + wanted.AFTER_TIMEOUT
+            most = GRACEFUL + wanted.AFTER_TIMEOUT + ROUNDING
             assert all(limit is not None and limit.seconds <= most for limit in limits), "a stop that does not end"
 
     def teardown(self) -> None:
