@@ -207,6 +207,7 @@ class Wanted:
         self.generation = generation
         self.fallback: Optional[Generation] = None  # wanted again if `generation`, which is new, cannot start
         self.reload_asked = self.reloading = False
+        self._fallback_reloading = False  # whether the reload to `fallback` was still on its way
         self.serving = False  # every slot has been served once
         self.stopping: Optional[Timer] = None
         self.status = 0
@@ -252,7 +253,7 @@ class Wanted:
         """A worker serves."""
         now = self._tick(now)
         worker = self.workers.get(pid)
-        if worker is None or worker.state is not State.STARTING:
+        if worker is None or worker.state is not State.STARTING or worker.killed:
             return
         worker.state, worker.served, worker.limit = State.SERVING, True, None
         self._slowest = max(self._slowest, now - worker.born)
@@ -299,8 +300,7 @@ class Wanted:
             return
         if self.fallback is not None:
             self.generation, self.fallback = self.fallback, None
-            # The reload before it may have been on its way: that one goes on.
-            self.reloading = any(one.generation != self.generation for one in self._in(None, State.SERVING))
+            self.reloading = self._fallback_reloading  # the reload before it goes on
             self._actions.append(ReloadFailed(failure))
         elif self.serving and (passing or self._in(None, State.SERVING)):
             place = self._slot(slot)
@@ -318,7 +318,7 @@ class Wanted:
     def reload(self, generation: Generation) -> None:
         """A new generation is wanted, whatever became of a reload before it."""
         if self.fallback is None:
-            self.fallback = self.generation
+            self.fallback, self._fallback_reloading = self.generation, self.reloading
         self.generation, self.reloading = generation, True
         self._slots = {}
         self._actions.append(ReloadStarted(generation.workers))
