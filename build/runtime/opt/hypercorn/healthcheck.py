@@ -94,6 +94,9 @@ def main() -> str:
     targets = sorted((field for field in fields if len(field) == 3), key=lambda field: field[0].endswith("tls"))
     if not targets:
         return "the server is not up: it has not noted where it listens"
+    silent = settings.get("silent")
+    if silent is not None:  # the others would answer
+        return f"{silent} of {settings['workers']} workers {'does' if silent == '1' else 'do'} not respond"
     path, (kind, address, port) = settings.get("path", ""), targets[0]
     if kind.endswith("tls") and "certificate" in settings:
         path = ""  # nobody is answered without a certificate of theirs: that the handshake begins has to be enough

@@ -1,10 +1,11 @@
 """The launcher: from environment and arguments to a running server; what `/start.sh` ends in."""
 
 import contextlib
+import functools
 import os
 import signal
 import sys
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Iterator, Sequence
 
 from hypercorn_image import logs, upstream
 from hypercorn_image.app import application
@@ -58,7 +59,8 @@ def _serve(load: Callable[[], effective.Effective]) -> int:
                 parent = Parent(one.sender, one.receiver)
                 return running.run(Worker(effective, loaded, listeners, one.quic, parent))
 
-            return Supervisor(Configuration(found, listeners), load, be_worker, note).run()
+            on_serving = functools.partial(_note_serving, note)
+            return Supervisor(Configuration(found, listeners), load, be_worker, on_serving, note.silent).run()
     finally:
         listeners.close()
 
@@ -81,7 +83,7 @@ def _preload(found: effective.Effective) -> Loaded:
     return loaded
 
 
-def _serve_alone(found: effective.Effective, listeners: Listeners, note: Callable[..., None]) -> int:
+def _serve_alone(found: effective.Effective, listeners: Listeners, note: state.Note) -> int:
     one = Worker(found, None, listeners, listeners.open_quic())
 
     def say(level: str, message: str, *args: Any) -> None:
@@ -90,7 +92,7 @@ def _serve_alone(found: effective.Effective, listeners: Listeners, note: Callabl
             getattr(logger, level)(message, *args)
 
     def started() -> None:
-        note(found, listeners)
+        _note_serving(note, found, listeners)
         where = listeners.describe()
         say("info", "Serving %s at %s, in this process (%s)", found.application, where, one.worker_class)
 
@@ -122,14 +124,16 @@ def _pid_file(path: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _state_file() -> Any:
-    """Give a function that notes for the health check where the server listens; the note goes with the server."""
+def _state_file() -> Iterator[state.Note]:
+    """Give the note for the health check; it goes with the server."""
     owner = os.getpid()
     try:
         state.remove()
-        yield lambda found, listeners: state.write(
-            state.lines(listeners.targets(), vars(found.config), found.variables)
-        )
+        yield state.Note()
     finally:
         if os.getpid() == owner:
             state.remove()
+
+
+def _note_serving(note: state.Note, found: effective.Effective, listeners: Listeners) -> None:
+    note.serves(state.lines(listeners.targets(), vars(found.config), found.variables))

@@ -38,6 +38,25 @@ def _kind(tls: bool, port: int) -> str:
     return "tls" if tls else "tcp"
 
 
+class Note:
+    """The note of a server that runs."""
+
+    def __init__(self) -> None:
+        self._where: List[str] = []
+        self._silent: List[str] = []
+
+    def serves(self, where: List[str]) -> None:
+        """Note the `lines` of what is served now."""
+        self._where = where
+        write(self._where + self._silent)
+
+    def silent(self, number: int, workers: int) -> None:
+        """Note how many of the workers do not respond. Written only when it changes, and not before it serves."""
+        before, self._silent = self._silent, [f"silent\t{number}", f"workers\t{workers}"] if number else []
+        if self._silent != before and self._where:
+            write(self._where + self._silent)
+
+
 def write(note: Iterable[str]) -> None:
     """Write the lines of the note; where nothing can be written, do nothing."""
     for path in _paths():

@@ -6,9 +6,11 @@ The parent hears of a worker's death as the end of its pipe; a worker hears of t
 import contextlib
 import json
 import os
+import select
 from typing import Any, Dict, List
 
 READY, RECYCLE, FAILED, QUIC_CLOSED = "ready", "recycle", "failed", "quic-closed"  # worker to parent
+ALIVE = "alive"  # worker to parent, each `heartbeat.INTERVAL`: its event loop turns
 STOP = "stop"  # parent to worker; "seconds": for requests in progress; "last": nobody goes on accepting
 
 
@@ -24,6 +26,13 @@ class Sender:
         with contextlib.suppress(BrokenPipeError, BlockingIOError):
             while data:
                 data = data[os.write(self.descriptor, data) :]
+
+    def send_if_room(self, what: str) -> None:
+        """Send one message; a reader that has not read for so long that the pipe is full does not get it."""
+        poll = select.poll()
+        poll.register(self.descriptor, select.POLLOUT)
+        if poll.poll(0):
+            self.send(what)
 
     def close(self) -> None:
         """Close the pipe."""

@@ -8,17 +8,17 @@ import gc
 import os
 import signal
 import time
-from typing import Callable, Dict, List, NamedTuple
+from typing import Callable, Dict, List, NamedTuple, Set
 
 from hypercorn_image.config.effective import Effective
 from hypercorn_image.errors import StartError, report
 from hypercorn_image.listen import draining
 from hypercorn_image.listen.sockets import Listeners
-from hypercorn_image.process import channel, wanted, words
+from hypercorn_image.process import channel, heartbeat, wanted, words
 from hypercorn_image.process.children import Child, how_ended
 from hypercorn_image.process.quic import SpareSockets
 from hypercorn_image.process.signals import STOPS, UNUSED, Signals
-from hypercorn_image.process.wanted import Action, Generation, Wanted
+from hypercorn_image.process.wanted import Action, Generation, State, Wanted
 
 BeWorker = Callable[[Child, Effective, Listeners], int]
 
@@ -39,7 +39,8 @@ class Supervisor:
     """Runs the workers of one container.
 
     `read` reads the configuration again, at SIGHUP, and raises StartError. `be_worker` serves, in a process just
-    forked, and returns its exit status. `on_serving` is called with what all workers now serve, and the sockets.
+    forked, and returns its exit status. `on_serving` is called with what all workers now serve, and the sockets,
+    `on_silent` again and again with how many workers do not respond, and how many there should be.
     """
 
     def __init__(
@@ -48,13 +49,17 @@ class Supervisor:
         read: Callable[[], Effective],
         be_worker: BeWorker,
         on_serving: Callable[[Effective, Listeners], None],
+        on_silent: Callable[[int, int], None],
     ) -> None:
-        self._read, self._be_worker, self._on_serving = read, be_worker, on_serving
+        self._read, self._be_worker = read, be_worker
+        self._on_serving, self._on_silent = on_serving, on_silent
         self._newest = 0
         self._configurations = {self._newest: first}
         self._wanted = Wanted(first.generation(0))
         self._children: Dict[int, Child] = {}
         self._spare = SpareSockets()
+        self._heartbeats = heartbeat.Heartbeats()
+        self._silent: Set[int] = set()
         self._signals = Signals()
 
     def run(self) -> int:
@@ -66,11 +71,12 @@ class Supervisor:
             self._reconcile()
             if self._wanted.over:
                 break
-            self._signals.wait(self._descriptors(), self._wanted.wake_in(time.monotonic()))
+            self._signals.wait(self._descriptors(), self._wait())
             self._note_signals()
             for child in list(self._children.values()):
                 self._hear(child)
             self._reap()
+            self._note_silent()
         if self._wanted.status == 0:
             self._say(words.Line("info", words.STOPPED))
         return self._wanted.status
@@ -87,6 +93,10 @@ class Supervisor:
             getattr(logger, line.level)(line.text, *line.values)
 
     # ---- what happens ------------------------------------------------------------------------------------------------
+
+    def _wait(self) -> float:
+        wake_in = self._wanted.wake_in(time.monotonic())
+        return heartbeat.INTERVAL if wake_in is None else min(wake_in, heartbeat.INTERVAL)
 
     def _descriptors(self) -> List[int]:
         return [child.receiver.descriptor for child in self._children.values() if not child.receiver.ended]
@@ -106,6 +116,8 @@ class Supervisor:
             what = message["what"]
             if what == channel.READY:
                 self._wanted.ready(child.pid, time.monotonic())
+            elif what == channel.ALIVE:
+                self._heartbeats.beat(child.pid)
             elif what == channel.FAILED:
                 child.failure = StartError(message["lines"], message["details"])
             elif what == channel.QUIC_CLOSED:
@@ -114,6 +126,16 @@ class Supervisor:
                 limit = message.get("requests")
                 reason = f"reached max_requests ({limit})" if limit is not None else "received SIGTERM"
                 self._wanted.leaves(child.pid, reason)
+
+    def _note_silent(self) -> None:
+        serving = [pid for pid, worker in self._wanted.workers.items() if worker.state is State.SERVING]
+        silent = self._heartbeats.silent(serving, time.monotonic())
+        for pid in silent - self._silent:
+            self._say(words.Line("warning", words.SILENT, (pid, self._heartbeats.limit)))
+        for pid in self._silent.intersection(serving) - silent:
+            self._say(words.Line("info", words.RESPONDS, (pid,)))
+        self._silent = silent
+        self._on_silent(len(silent), self._wanted.generation.workers)
 
     def _reap(self) -> None:
         while True:

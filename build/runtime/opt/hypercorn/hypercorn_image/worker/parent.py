@@ -27,6 +27,10 @@ class Parent:
         """Tell the parent."""
         self._sender.send(what, **details)
 
+    def beat(self) -> None:
+        """Tell the parent that the event loop turns; never blocks it."""
+        self._sender.send_if_room(channel.ALIVE)
+
     def asked(self) -> Optional[Stop]:
         """Read what the parent says; return the stop that it asks for. Its end means one too."""
         for message in self._receiver.receive():

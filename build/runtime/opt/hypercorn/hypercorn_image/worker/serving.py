@@ -10,7 +10,7 @@ from typing import Any, Awaitable, Callable, List, Optional
 from hypercorn_image import upstream
 from hypercorn_image.app.lifespan import Lifespan
 from hypercorn_image.listen import draining
-from hypercorn_image.process import channel
+from hypercorn_image.process import channel, heartbeat
 from hypercorn_image.worker.gate import Gate
 from hypercorn_image.worker.worker import Worker
 
@@ -95,6 +95,7 @@ class Serving:
         """Run by Hypercorn as soon as it serves; its end is what makes Hypercorn stop."""
         self.worker.say(channel.READY)
         self.worker.on_started()
+        self.spawn(self._beat)
         await self.stopping.wait()
         await self._drain()
         await self.stop_accepting()
@@ -109,6 +110,11 @@ class Serving:
         for one in self.quic():
             await one.say_last()
         self.settled_at = time.monotonic()
+
+    async def _beat(self) -> None:
+        while self.worker.parent is not None and not self.stopping.is_set():
+            self.worker.parent.beat()
+            await self.sleep(heartbeat.INTERVAL)
 
     async def _drain(self) -> None:
         """Let nobody new in, and accept until nothing waits. The caller closes in the next instruction.
