@@ -27,7 +27,7 @@ $(VENV)/ready: requirements.txt
 	@python3 -c 'import sys; sys.version_info >= (3, 10) or sys.exit("error: python3 is %s; 3.10 or newer is needed" % sys.version.split()[0])'
 	@echo "making $(VENV) from requirements.txt" >&2
 	@rm -rf $(VENV)
-	@python3 -m venv $(VENV) 2>/dev/null || { $(INSTALL_VENV); } && python3 -m venv $(VENV) \
+	@python3 -m venv $(VENV) 2>/dev/null || { $(INSTALL_VENV) && python3 -m venv $(VENV); } \
 	    || { echo "error: python3 cannot make a virtual environment; install its module venv" >&2; exit 1; }
 	@$(VENV)/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements.txt
 	@touch $@

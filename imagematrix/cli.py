@@ -51,6 +51,11 @@ def select(matrix: Matrix, arguments: argparse.Namespace) -> tuple[Variant, ...]
     return chosen
 
 
+def with_parents(variants: Iterable[Variant]) -> tuple[Variant, ...]:
+    """Return the variants and those that they are built on."""
+    return tuple(dict.fromkeys(variant.at(image) for variant in variants for image in variant.image.lineage))
+
+
 _FILTERS: dict[str, Callable[[Variant], set[str]]] = {
     "tag": lambda variant: {variant.tag, *variant.aliases},
     "image": lambda variant: {variant.image.name},
@@ -80,18 +85,3 @@ def run(main: Callable[[list[str] | None], int]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
     sys.exit(status)
-
-
-def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
-    """Print a table as wide as it is; a narrow terminal wraps its lines, a file or pipe gets them whole."""
-    from rich import box  # takes longer to import than most verbs take to run
-    from rich.console import Console
-    from rich.table import Table
-
-    made = Table(*heads, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for row in rows:
-        made.add_row(*row)
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = 1000
-    console.print(made)

@@ -20,6 +20,8 @@ from imagematrix.errors import UserError
 
 LIMIT = 300.0
 """Seconds for one exchange with a registry; tags and manifests are small."""
+AT_ONCE = 8
+"""How many questions a registry is asked at once; they mostly wait for the network."""
 
 
 class RegistryError(UserError):

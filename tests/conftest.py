@@ -77,6 +77,10 @@ class Repository:
             if path.is_file()
         }
 
+    def contents(self) -> dict[str, tuple[bytes, int]]:
+        """Return every file with its contents and mode."""
+        return {path: (data, mode) for path, (data, mode, _) in self.snapshot().items()}
+
 
 @pytest.fixture
 def repository(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Repository:

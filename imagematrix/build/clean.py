@@ -9,17 +9,12 @@ from docker.client import DockerClient
 from docker.errors import APIError, ImageNotFound
 from docker.models.containers import Container
 
-from imagematrix import cli
+from imagematrix import cli, labels
+from imagematrix.console import say
 from imagematrix.errors import UserError
-from imagematrix.machine import engine
-from imagematrix.machine.host import say
+from imagematrix.machine import address, engine
 from imagematrix.matrix.loading import load
-from imagematrix.matrix.model import LABELS, Variant
-from imagematrix.prove import smoke
-from imagematrix.render.render import INPUTS_LABEL
-
-TEST_LABEL = f"{LABELS}.test"
-"""On every container and image that a test makes."""
+from imagematrix.matrix.model import Variant
 
 
 def references(client: DockerClient, variant: Variant) -> list[str]:
@@ -27,7 +22,7 @@ def references(client: DockerClient, variant: Variant) -> list[str]:
     found = []
     for reference in variant.references:
         try:
-            if INPUTS_LABEL in client.images.get(reference).labels:
+            if labels.INPUTS in client.images.get(reference).labels:
                 found.append(reference)
         except ImageNotFound:
             continue
@@ -36,8 +31,11 @@ def references(client: DockerClient, variant: Variant) -> list[str]:
 
 def containers(client: DockerClient) -> list[Container]:
     """Return the containers that tests, and the smoke tests of `make push`, left behind."""
-    labels = (TEST_LABEL, smoke.LABEL)
-    return [one for label in labels for one in client.containers.list(all=True, filters={"label": label})]
+    return [
+        one
+        for label in (labels.TEST, labels.SMOKE)
+        for one in client.containers.list(all=True, filters={"label": label})
+    ]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -46,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--dry-run", action="store_true", help="say what would be removed")
     arguments = parser.parse_args(argv)
     variants = cli.select(load(arguments.root), arguments)
-    if reason := engine.why_silent(engine.configured_host()):
+    if reason := address.why_silent(address.configured_host()):
         say(f"no engine answers ({reason}): nothing to remove")
         return 0
     client = engine.ensure(say).client()

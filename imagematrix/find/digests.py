@@ -11,13 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from imagematrix import cli
+from imagematrix.console import say
 from imagematrix.errors import UserError
-from imagematrix.machine import bases, engine, host
-from imagematrix.machine.host import say
+from imagematrix.machine import cache, engine, images
 from imagematrix.matrix.loading import load
 from imagematrix.matrix.locks import BASES, read_bases
-from imagematrix.publish.plan import AT_ONCE
-from imagematrix.registry import Registry
+from imagematrix.registry import AT_ONCE, Registry
 
 
 def newest(registry: Registry, names: Iterable[str]) -> dict[str, str | None]:
@@ -27,7 +26,7 @@ def newest(registry: Registry, names: Iterable[str]) -> dict[str, str | None]:
     """
     names = list(names)
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return dict(zip(names, pool.map(lambda name: registry.digest(bases.pull_reference(name)), names), strict=True))
+        return dict(zip(names, pool.map(lambda name: registry.digest(images.pull_reference(name)), names), strict=True))
 
 
 def updated(old: dict[str, str], found: dict[str, str | None], used: Iterable[str]) -> dict[str, str]:
@@ -38,7 +37,7 @@ def updated(old: dict[str, str], found: dict[str, str | None], used: Iterable[st
 
 def write(folder: Path, lock: dict[str, str]) -> None:
     """Write the lock, whole or not at all."""
-    host.write_atomically(folder / BASES, json.dumps(lock, indent=2) + "\n")
+    cache.write_atomically(folder / BASES, json.dumps(lock, indent=2) + "\n")
 
 
 def main(argv: list[str] | None = None) -> int:

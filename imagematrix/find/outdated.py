@@ -12,11 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
 from imagematrix import cli
+from imagematrix.console import say, table
 from imagematrix.errors import InputError, UserError
 from imagematrix.find.digests import newest
 from imagematrix.find.wheels import Resolver
 from imagematrix.machine import engine
-from imagematrix.machine.host import say
 from imagematrix.matrix.loading import load
 from imagematrix.matrix.model import Matrix, Python, Variant
 from imagematrix.registry import Registry
@@ -108,7 +108,7 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.json:
         print(json.dumps([asdict(finding) for finding in findings], indent=2))
     elif findings:
-        cli.table(("what", "which", "now", "new"), ((one.kind, one.name, one.now, one.new) for one in findings))
+        table(("what", "which", "now", "new"), ((one.kind, one.name, one.now, one.new) for one in findings))
     say(f"{len(findings)} outdated")
     return 0
 

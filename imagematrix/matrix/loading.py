@@ -19,6 +19,7 @@ from imagematrix.errors import allowed_instead
 from imagematrix.matrix.locks import Locks
 from imagematrix.matrix.model import (
     OS,
+    Destination,
     Dropped,
     Exclusion,
     Extra,
@@ -80,8 +81,7 @@ class _Loader:
         self.missing_bases()
         self.check_bases()
         matrix = Matrix(
-            file.registry,
-            file.namespace,
+            Destination(file.registry, file.namespace),
             tuple(sorted(file.platforms)),
             self.oses,
             self.pythons,

@@ -15,9 +15,6 @@ from typing import Literal
 from imagematrix.errors import InputError
 from imagematrix.matrix.locks import Locked, Locks
 
-LABELS = "io.hypercorn-images"
-"""What the labels begin with that are ours and not OCI's."""
-
 
 @dataclass(frozen=True)
 class Python:
@@ -104,6 +101,19 @@ class Image:
     def extras(self) -> tuple[Extra, ...]:
         """Its parent's extras and its own, before any exclusion."""
         return tuple(extra for image in self.lineage for extra in image.own_extras)
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where images are published: a registry, and a namespace in it."""
+
+    registry: str
+    namespace: str
+
+    def repository(self, image: Image) -> str:
+        """Return where the image is published, as Docker's clients write it: without docker.io."""
+        host = "" if self.registry == "docker.io" else f"{self.registry}/"
+        return f"{host}{self.namespace}/{image.name}"
 
 
 @dataclass(frozen=True)
@@ -250,8 +260,7 @@ class Variant:
 class Matrix:
     """All variants, and what they are made of."""
 
-    registry: str
-    namespace: str
+    destination: Destination
     platforms: tuple[str, ...]
     oses: tuple[OS, ...]
     pythons: tuple[Python, ...]
@@ -271,9 +280,8 @@ class Matrix:
         return self._by_cell[image, python, os]
 
     def repository(self, image: Image) -> str:
-        """Return where the image is published, as Docker's clients write it: without docker.io."""
-        host = "" if self.registry == "docker.io" else f"{self.registry}/"
-        return f"{host}{self.namespace}/{image.name}"
+        """Return where matrix.yaml says that the image is published."""
+        return self.destination.repository(image)
 
     def excluded(self) -> Iterator[tuple[Image, Python, OS, Exclusion]]:
         """Yield the cells that are left out, each with the first exclusion that does so."""

@@ -10,8 +10,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from imagematrix.console import Say
 from imagematrix.errors import UserError
-from imagematrix.machine import host
+from imagematrix.machine import apt, artefacts
 from imagematrix.registry import complaint
 
 LIMIT = 300.0
@@ -57,7 +58,7 @@ class Signer:
             raise UserError(f"cosign {verb}: {complaint(done.stderr)}")
 
 
-def find(say: host.Say) -> Signer:
+def find(say: Say) -> Signer:
     """Return what to sign with. Raises UserError saying what is missing."""
     key = os.environ.get("COSIGN_KEY")
     if not key and not os.environ.get("ACTIONS_ID_TOKEN_REQUEST_URL"):
@@ -70,12 +71,12 @@ def find(say: host.Say) -> Signer:
     return Signer(cosign(say), key)
 
 
-def cosign(say: host.Say) -> str:
+def cosign(say: Say) -> str:
     """Return a cosign: the machine's, or on Debian and Ubuntu the one of Debian unstable, not installed."""
     found = shutil.which("cosign")
     if found:
         return found
-    if not host.is_debian():
+    if not apt.is_debian():
         raise UserError("cosign is missing: https://docs.sigstore.dev/cosign/system_config/installation/")
     # Can go when Debian's current stable has cosign 3.
-    return str(host.make_artefact("cosign", "debian-package.sh", ["sid", "cosign"], say) / "usr/bin/cosign")
+    return str(artefacts.make_artefact("cosign", "debian-package.sh", ["sid", "cosign"], say) / "usr/bin/cosign")

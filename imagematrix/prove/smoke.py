@@ -17,11 +17,11 @@ from typing import Any
 from docker.client import DockerClient
 from docker.errors import DockerException, NotFound
 
+from imagematrix.console import say
 from imagematrix.errors import UserError, explained
-from imagematrix.machine.host import say
-from imagematrix.matrix.model import LABELS, Probe, Variant
+from imagematrix.labels import SMOKE
+from imagematrix.matrix.model import Probe, Variant
 
-LABEL = f"{LABELS}.smoke"
 LIMIT = 180.0
 """Seconds until it must have answered: an emulated start takes long."""
 _COMPLAINT = re.compile(r"\[(?:ERROR|CRITICAL)\]|^Traceback|: error: ", re.MULTILINE)
@@ -64,7 +64,7 @@ def check(client: DockerClient, reference: str, variant: Variant, platform: str,
     probe = variant.image.server.probe
     ports: Any = {f"{probe.port}/tcp": ("127.0.0.1", None)}
     try:
-        container = client.containers.run(reference, detach=True, ports=ports, labels={LABEL: variant.target})
+        container = client.containers.run(reference, detach=True, ports=ports, labels={SMOKE: variant.target})
     except DockerException as error:
         raise UserError(f"does not start on {platform}: {error}") from None
     try:

@@ -54,13 +54,13 @@ def last_change(root: Path, paths: Iterable[str]) -> Commit:
     return Commit(revision, int(time))
 
 
-def export(root: Path, folder: str, target: Path) -> None:
-    """Write `folder` of the checked-out commit to `target`, its files all newer than the commit.
+def export(root: Path, folders: Iterable[str], target: Path) -> None:
+    """Write folders of the checked-out commit to `target`, their files all newer than the commit.
 
     A build's SOURCE_DATE_EPOCH only brings times down; a file that is older than it would keep its time, and files of a
     work tree have any.
     """
-    archive = _git(root, "-c", "tar.umask=0022", "archive", f"HEAD:{folder}")
+    archive = _git(root, "-c", "tar.umask=0022", "archive", "HEAD", "--", *folders)
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         for member in tar:
             member.mtime = int(datetime.datetime.now().timestamp())

@@ -11,22 +11,17 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from imagematrix import cli
-from imagematrix.errors import UserError
+from imagematrix.console import say, table
+from imagematrix.errors import InputError, UserError
 from imagematrix.machine import engine
-from imagematrix.machine.host import say
 from imagematrix.matrix.loading import load
-from imagematrix.matrix.model import Matrix, Variant
-from imagematrix.registry import Published, Registry, RegistryError
-from imagematrix.render.render import INPUTS_LABEL, PARENT_LABEL, input_digest, render
-
-BASE_NAME_LABEL = "org.opencontainers.image.base.name"
-"""https://github.com/opencontainers/image-spec/blob/main/annotations.md; ours has the digest too."""
-AT_ONCE = 8
-"""How many questions a registry is asked at once; they mostly wait for the network."""
+from imagematrix.matrix.model import Destination, Matrix, Variant
+from imagematrix.registry import AT_ONCE, Published, Registry, RegistryError, host_of
+from imagematrix.render.render import Rendered, render
 
 Action = Literal["build", "tag", "keep", "unknown"]
 
@@ -50,12 +45,12 @@ class Found:
     tags: Mapping[str, str | None]
 
 
-def decide(variant: Variant, inputs: Mapping[Variant, str], found: Found) -> Decision:
+def decide(variant: Variant, rendered: Rendered, found: Found) -> Decision:
     """Compare what a variant is made from with what the published one says that it was made from."""
     published = found.published
     if published is None:
         return Decision(variant, "build", "new")
-    if reason := why_stale(variant, inputs, published):
+    if reason := why_stale(variant, rendered, published):
         return Decision(variant, "build", reason, published)
     stale = tuple(tag for tag in variant.tags if found.tags.get(tag, published.digest) != published.digest)
     if stale:
@@ -63,33 +58,28 @@ def decide(variant: Variant, inputs: Mapping[Variant, str], found: Found) -> Dec
     return Decision(variant, "keep", "unchanged", published)
 
 
-def why_stale(variant: Variant, inputs: Mapping[Variant, str], published: Published) -> str | None:
+def why_stale(variant: Variant, rendered: Rendered, published: Published) -> str | None:
     """Return what differs between a variant and what is published of it; None if nothing does."""
-    labels, parent = published.labels, variant.image.parent
+    if reason := rendered.why_stale(variant, published.labels):
+        return reason
     missing = [platform for platform in variant.matrix.platforms if platform not in published.platforms]
-    if labels.get(INPUTS_LABEL) == inputs[variant]:
-        return f"inputs changed: no {', '.join(missing)} yet" if missing else None
-    if labels.get(BASE_NAME_LABEL) != variant.pinned_base:
-        return f"base changed: {labels.get(BASE_NAME_LABEL)} -> {variant.pinned_base}"
-    if parent and labels.get(PARENT_LABEL) != inputs[variant.at(parent)]:
-        return f"parent changed: {parent.name}"
-    return "inputs changed"
+    return f"inputs changed: no {', '.join(missing)} yet" if missing else None
 
 
-def survey(registry: Registry, variants: Iterable[Variant], inputs: Mapping[Variant, str]) -> list[Decision]:
+def survey(registry: Registry, where: Destination, variants: Iterable[Variant], rendered: Rendered) -> list[Decision]:
     """Ask the registry about every variant and decide; one that it gives no answer for is `unknown`, with the reason.
 
     The other tags of a variant are asked for only when its moving tag names an image that is up to date.
     """
 
     def one(variant: Variant) -> Decision:
-        repository = variant.matrix.repository(variant.image)
+        repository = where.repository(variant.image)
         try:
             published = registry.inspect(f"{repository}:{variant.tag}")
-            decision = decide(variant, inputs, Found(published, {}))
+            decision = decide(variant, rendered, Found(published, {}))
             if decision.action == "keep":
                 tags = {tag: registry.digest(f"{repository}:{tag}") for tag in variant.tags[1:]}
-                decision = decide(variant, inputs, Found(published, tags))
+                decision = decide(variant, rendered, Found(published, tags))
         except RegistryError as error:
             return Decision(variant, "unknown", str(error))
         return decision
@@ -98,15 +88,17 @@ def survey(registry: Registry, variants: Iterable[Variant], inputs: Mapping[Vari
         return list(pool.map(one, variants))
 
 
-def relocated(matrix: Matrix, registry: str | None) -> Matrix:
-    """Return the matrix as it is published in another registry: HOST, or HOST/NAMESPACE."""
+def destination(matrix: Matrix, registry: str | None) -> Destination:
+    """Return where to publish: HOST or HOST/NAMESPACE, else what matrix.yaml says. Raises InputError."""
     if not registry:
-        return matrix
+        return matrix.destination
     host, _, namespace = registry.strip("/").partition("/")
-    moved = replace(matrix, registry=host, namespace=namespace or matrix.namespace)
-    variants = tuple(replace(variant, matrix=moved) for variant in matrix.variants)
-    object.__setattr__(moved, "variants", variants)  # as imagematrix.matrix.loading does: they point at each other
-    return moved
+    if host_of(f"{host}/image") != host:
+        raise InputError(
+            f"REGISTRY={registry}: {host} is not a registry's host, and Docker would push to Docker Hub; "
+            f"allowed: HOST[/NAMESPACE], such as ghcr.io/{host} or docker.io/{host}"
+        )
+    return Destination(host, namespace or matrix.destination.namespace)
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -164,16 +156,17 @@ def main(argv: list[str] | None = None) -> int:
         "--tests", action="store_true", help="print the jobs that test this and a covering set, as one line of JSON"
     )
     arguments = options.parse_args(argv)
-    matrix = relocated(load(arguments.root), arguments.registry)
-    files = render(matrix, arguments.root)
+    matrix = load(arguments.root)
+    where = destination(matrix, arguments.registry)
     variants = cli.select(matrix, arguments)
     if arguments.jobs:
         refuse_unpinned(variants)
-    inputs = {variant: input_digest(variant, files) for variant in matrix.variants}
+    rendered = render(matrix, arguments.root)
     registry = Registry(engine.ensure(say).buildx)
-    decisions = survey(registry, variants, inputs)
+    decisions = survey(registry, where, variants, rendered)
     if arguments.jobs or arguments.tests:
-        print(json.dumps(jobs(decisions, json.loads(files["ci-matrix.json"].data), covering=arguments.tests)))
+        ci = json.loads(rendered.files["ci-matrix.json"].data)
+        print(json.dumps(jobs(decisions, ci, covering=arguments.tests)))
         return 0
     report(decisions, as_json=arguments.json)
     return 1 if any(one.action == "unknown" for one in decisions) else 0
@@ -185,7 +178,7 @@ def report(decisions: list[Decision], *, as_json: bool) -> None:
         print(json.dumps([describe(decision) for decision in decisions], indent=2, ensure_ascii=False))
     else:
         rows = ((decision.variant.name, decision.action, decision.reason) for decision in decisions)
-        cli.table(("variant", "action", "reason"), rows)
+        table(("variant", "action", "reason"), rows)
     counts = {action: sum(one.action == action for one in decisions) for action in ("build", "tag", "keep", "unknown")}
     say(", ".join(f"{count} {action}" for action, count in counts.items() if count))
 

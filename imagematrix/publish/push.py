@@ -12,30 +12,28 @@ import datetime
 import json
 import os
 import queue
-import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from docker.errors import DockerException
 
-from imagematrix import cli
+from imagematrix import cli, labels
+from imagematrix.build import bake
+from imagematrix.console import say, table
 from imagematrix.errors import UserError, explained
-from imagematrix.machine import bases, buildkit, engine, host
-from imagematrix.machine.host import say
+from imagematrix.machine import buildkit, cache, engine, images
 from imagematrix.matrix.loading import load
-from imagematrix.matrix.model import Matrix, Variant
+from imagematrix.matrix.model import Destination, Variant
 from imagematrix.prove import provenance, sbom, sign, smoke
 from imagematrix.publish import commit, plan
 from imagematrix.publish.plan import Decision
-from imagematrix.registry import Published, Registry, complaint, has_login, host_of, is_loopback
-from imagematrix.render.render import INPUTS_LABEL, Files, input_digest, render
+from imagematrix.registry import Published, Registry, complaint, has_login, is_loopback
+from imagematrix.render.render import Files, Rendered, render
 from imagematrix.render.tree import compare
-
-REVISION_LABEL = "org.opencontainers.image.revision"
 
 
 @dataclass(frozen=True)
@@ -53,10 +51,11 @@ class Publisher:
     """Publishes variants: all that one run of `make push` needs to know."""
 
     root: Path
-    context: Path  # build/ of the commit
+    context: Path  # build/ and the runtimes of the commit
     engine: engine.Engine
     registry: Registry
-    inputs: Mapping[Variant, str]
+    where: Destination
+    rendered: Rendered
     signer: sign.Signer | None
     day: datetime.date
     epoch: int | None  # SOURCE_DATE_EPOCH, if it is set
@@ -97,7 +96,7 @@ class Publisher:
 
     def one(self, decision: Decision, builder: str) -> Outcome:
         """Do what was decided about a variant. Raises UserError."""
-        variant, repository = decision.variant, decision.variant.matrix.repository(decision.variant.image)
+        variant, repository = decision.variant, self.where.repository(decision.variant.image)
         if decision.action == "unknown":
             raise UserError(decision.reason)
         if decision.action == "keep" and decision.published:
@@ -127,62 +126,52 @@ class Publisher:
     def build(self, variant: Variant, builder: str, revision: str, epoch: int) -> Published:
         """Build a variant for all its platforms and push it without a tag. Raises UserError."""
         say(f"{variant.name}: building for {', '.join(variant.matrix.platforms)} on {builder} …")
-        repository = variant.matrix.repository(variant.image)
-        with tempfile.TemporaryDirectory(prefix="push-") as scratch:
-            override, metadata = Path(scratch, "override.json"), Path(scratch, "metadata.json")
-            override.write_text(json.dumps(self.override(variant, revision, epoch)), encoding="utf-8")
-            command = [*self.engine.buildx, "bake", "--builder", builder, "--progress", "plain"]
-            command += ["-f", "docker-bake.json", "-f", str(override), "--metadata-file", str(metadata), variant.target]
-            self.bake(command, variant)
+        repository = self.where.repository(variant.image)
+        log = cache.log_path(f"push-{variant.target}")
+        with tempfile.TemporaryDirectory(prefix="push-") as scratch, log.open("wb") as output:
+            metadata = Path(scratch, "metadata.json")
+            options = ["--builder", builder, "--metadata-file", str(metadata)]
+            overrides = {variant.target: self.override(variant, revision, epoch)}
+            built, _ = bake.bake(self.engine.buildx, self.context, overrides, overrides, options, output)
+            if not built:
+                raise UserError(f"{complaint(log.read_text(encoding='utf-8', errors='replace'))} (log: {log})")
             digest = json.loads(metadata.read_bytes())[variant.target]["containerimage.digest"]
         published = self.registry.inspect(f"{repository}@{digest}")
-        if published is None or published.labels.get(INPUTS_LABEL) != self.inputs[variant]:
+        if published is None or self.rendered.why_stale(variant, published.labels):
             raise UserError(f"the registry has not got what was pushed as {repository}@{digest}")
         return published
-
-    def bake(self, command: list[str], variant: Variant) -> None:
-        """Run bake with its output in a log. Raises UserError with the line in which it complains."""
-        log = host.log_path(f"push-{variant.target}")
-        environment = {**os.environ, "BUILDX_BAKE_ENTITLEMENTS_FS": "0"}  # as in imagematrix.build.local
-        with log.open("wb") as output:
-            done = subprocess.run(
-                command, cwd=self.context, env=environment, stdout=output, stderr=subprocess.STDOUT, check=False
-            )
-        if done.returncode:
-            raise UserError(f"{complaint(log.read_text(encoding='utf-8', errors='replace'))} (log: {log})")
 
     def override(self, variant: Variant, revision: str, epoch: int) -> dict[str, object]:
         """Return what publishing adds to docker-bake.json.
 
         Attestations are not BuildKit's but cosign's: in the index, their times would change its digest.
         """
-        repository = variant.matrix.repository(variant.image)
+        repository = self.where.repository(variant.image)
         arguments = {"SOURCE_DATE_EPOCH": str(epoch), "REVISION": revision, "BUILDKIT_MULTI_PLATFORM": "1"}
         output = f"type=image,name={repository},push=true,push-by-digest=true,name-canonical=true"
-        target: dict[str, object] = {
+        settings: dict[str, object] = {
             "args": arguments,
-            "labels": {"org.opencontainers.image.base.digest": variant.base_digest},
+            "labels": {labels.BASE_DIGEST: variant.base_digest},
             "platforms": list(variant.matrix.platforms),
-            "secret": [f"id={name},src={path}" for name, path in engine.build_secrets().items()],
             "tags": [],
             "attest": ["type=provenance,disabled=true", "type=sbom,disabled=true"],
             "output": [f"{output},oci-mediatypes=true,rewrite-timestamp=true,store=false"],
         }
         mirrored = mirror_of(variant)
         if mirrored != variant.pinned_base:
-            target["contexts"] = {variant.pinned_base: f"docker-image://{mirrored}"}
-        return {"target": {variant.target: target}}
+            settings["contexts"] = {variant.pinned_base: f"docker-image://{mirrored}"}
+        return settings
 
     def prove(self, variant: Variant, published: Published, revision: str) -> None:
         """Start the image of each platform, attach what is in it and where it comes from, sign. Raises UserError."""
-        repository, client = variant.matrix.repository(variant.image), self.engine.client()
-        labels = {REVISION_LABEL: revision, plan.BASE_NAME_LABEL: variant.pinned_base}
+        repository, client = self.where.repository(variant.image), self.engine.client()
+        said = {labels.REVISION: revision, labels.BASE_NAME: variant.pinned_base}
         for platform in variant.matrix.platforms:
             if platform not in published.platforms:
                 raise UserError(f"{platform} is not in {published.digest}")
             say(f"{variant.name}: starting it on {platform} …")
             with smoke.pulled(client, f"{repository}@{published.platforms[platform]}") as reference:
-                smoke.check(client, reference, variant, platform, labels)
+                smoke.check(client, reference, variant, platform, said)
                 installed = sbom.read(client, reference, variant.python.version) if self.signer else []
             if self.signer:
                 say(f"{variant.name}: attesting {len(installed)} distributions on {platform} …")
@@ -196,7 +185,7 @@ class Publisher:
 
     def move_tags(self, variant: Variant, digest: str) -> list[str]:
         """Have the variant's tags name the digest; return what is to be said of the dated one, which never moves."""
-        repository = variant.matrix.repository(variant.image)
+        repository = self.where.repository(variant.image)
         dated, (moving, *others) = variant.dated_tag(self.day), variant.tags
         before = self.registry.digest(f"{repository}:{dated}")
         first = [*([dated] if before is None else []), *others]
@@ -209,38 +198,38 @@ class Publisher:
 def paths(variant: Variant) -> list[str]:
     """Return the folders that a variant is built from, as imagematrix.render.render.input_digest has them."""
     return [
-        f"build/{variant.image.server.runtime}",
+        variant.image.server.runtime,
         *(f"build/{variant.at(image).directory}" for image in variant.image.lineage),
     ]
 
 
 def mirror_of(variant: Variant) -> str:
     """Return where a variant's base comes from, with its digest."""
-    return f"{bases.pull_reference(variant.base)}@{variant.base_digest}"
+    return f"{images.pull_reference(variant.base)}@{variant.base_digest}"
 
 
 # --- refusals, all before anything is built ---
 
 
-def refuse(root: Path, matrix: Matrix, files: Files, variants: Iterable[Variant]) -> None:
+def refuse(root: Path, where: Destination, files: Files, variants: Sequence[Variant]) -> None:
     """Raise UserError if the commit is not fit to be published, or nobody is logged in."""
     commit.refuse_unless_committed(root)
     if compare(root / "build", files).any:
         raise UserError("build/ is stale: run make generate and commit")
     plan.refuse_unpinned(variants)
-    where = host_of(matrix.repository(matrix.images[0]))
-    if not is_loopback(where) and not has_login(where):
-        raise UserError(f"no credentials for {where}: docker login {where}")
+    host = where.registry
+    if not is_loopback(host) and not has_login(host):
+        raise UserError(f"no credentials for {host}: docker login {host}")
 
 
-def refuse_stand_ins(registry: Registry, decisions: Iterable[Decision], *, allowed: bool) -> None:
+def refuse_stand_ins(registry: Registry, where: Destination, decisions: Iterable[Decision], *, allowed: bool) -> None:
     """Raise UserError if a base of what is to be built is a stand-in. A stand-in may go to a loopback registry only."""
     todo = {one.variant.base: one.variant for one in decisions if one.action == "build"}
     for name, variant in todo.items():
-        if allowed and is_loopback(host_of(variant.matrix.repository(variant.image))):
+        if allowed and is_loopback(where.registry):
             continue
         found = registry.inspect(mirror_of(variant))
-        if name.startswith("standin/") or (found and bases.STANDIN_LABEL in found.labels):
+        if name.startswith("standin/") or (found and labels.STANDIN in found.labels):
             why = "--allow-stand-ins is for a registry on loopback" if allowed else "it proves and is never shipped"
             raise UserError(f"{name} is a stand-in at {mirror_of(variant)}: {why}")
 
@@ -252,15 +241,14 @@ def main(argv: list[str] | None = None) -> int:
     """Run the verb; return the exit status: 1 if anything was left behind."""
     arguments = _parser().parse_args(argv)
     root, matrix = arguments.root, load(arguments.root)
-    files = render(matrix, root)
-    matrix = plan.relocated(matrix, arguments.registry)
+    where = plan.destination(matrix, arguments.registry)
+    rendered = render(matrix, root)
     variants = cli.select(matrix, arguments)
-    refuse(root, matrix, files, variants)
+    refuse(root, where, rendered.files, variants)
     host_engine = engine.ensure(say)
     registry = Registry(host_engine.buildx)
-    inputs = {variant: input_digest(variant, files) for variant in matrix.variants}
-    decisions = plan.survey(registry, variants, inputs)
-    refuse_stand_ins(registry, decisions, allowed=arguments.allow_stand_ins)
+    decisions = plan.survey(registry, where, variants, rendered)
+    refuse_stand_ins(registry, where, decisions, allowed=arguments.allow_stand_ins)
     signer = None if arguments.unsigned else sign.find(say)
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     day = arguments.date or day_of(epoch)
@@ -271,13 +259,14 @@ def main(argv: list[str] | None = None) -> int:
         plan.report(decisions, as_json=arguments.json)
         return 1 if any(one.action == "unknown" for one in decisions) else 0
     with tempfile.TemporaryDirectory(prefix="context-") as context:
-        commit.export(root, "build", Path(context))
+        commit.export(root, ["build", *sorted({image.server.runtime for image in matrix.images})], Path(context))
         publisher = Publisher(
             root=root,
             context=Path(context),
             engine=host_engine,
             registry=registry,
-            inputs=inputs,
+            where=where,
+            rendered=rendered,
             signer=signer,
             day=day,
             epoch=int(epoch) if epoch else None,
@@ -322,7 +311,7 @@ def report(outcomes: list[Outcome], *, as_json: bool) -> int:
         ]
         print(json.dumps(rows, indent=2, ensure_ascii=False))
     else:
-        cli.table(
+        table(
             ("variant", "status", "digest", "reason"),
             ((one.variant.name, one.status, one.digest or "", one.reason) for one in outcomes),
         )

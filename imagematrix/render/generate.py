@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from imagematrix import cli
+from imagematrix.console import say, table
 from imagematrix.errors import InputError
 from imagematrix.matrix.loading import load
 from imagematrix.matrix.model import Matrix, Variant
@@ -27,15 +28,18 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.list:
         return _list(variants, arguments.json)
     folder = arguments.root / "build"
-    wanted = render(matrix, arguments.root, variants if cli.filtered(arguments) else None)
+    asked = cli.with_parents(variants)
+    everything = wanted = render(matrix, arguments.root, asked if cli.filtered(arguments) else None).files
     if arguments.validate:
         print(f"{matrix.file}: fine, {len(matrix.variants)} variants")
         return 0
     if cli.filtered(arguments):
-        wanted = _only(variants, matrix, wanted, folder)
+        wanted = _only(asked, matrix, wanted, folder)
     if arguments.check:
         return _check(folder, wanted)
-    return _generate(folder, wanted, matrix, arguments)
+    status = _generate(folder, wanted, matrix, arguments)
+    _say_left(folder, everything, matrix)
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -54,7 +58,7 @@ def _list(variants: tuple[Variant, ...], as_json: bool) -> int:
     if as_json:
         print(json.dumps([describe(variant) for variant in variants], indent=2))
         return 0
-    cli.table(
+    table(
         ("image", "tag", "aliases", "support", "base", "extras", "dropped"),
         (
             (
@@ -86,16 +90,28 @@ def _only(variants: tuple[Variant, ...], matrix: Matrix, wanted: Files, folder: 
     return complete(matrix, {**kept, **with_others(matrix, wanted, folder)}, wanted)
 
 
+def _say_left(folder: Path, wanted: Files, matrix: Matrix) -> None:
+    """Name the variants that a filter left stale."""
+    changes = compare(folder, wanted)
+    folders = {path.rpartition("/")[0] for path in (*changes.missing, *changes.stale)}
+    stale = [variant.name for variant in matrix.variants if variant.directory in folders]
+    if stale:
+        more = f" and {len(stale) - 3} more" if len(stale) > 3 else ""
+        say(f"{folder.name}/: left stale by the filter: {', '.join(stale[:3])}{more}; run: make generate")
+
+
 def _check(folder: Path, wanted: Files) -> int:
     changes = compare(folder, wanted)
     for line in differences(folder, changes, wanted):
         print(line)
-    found = len(changes.missing) + len(changes.stale) + len(changes.obsolete) + len(changes.foreign)
+    found = len(changes.missing) + len(changes.stale) + len(changes.obsolete)
     if found:
-        print(f"{found} files of {folder.name}/ are not as they should be; run: make generate", file=sys.stderr)
-    else:
+        say(f"{found} files of {folder.name}/ are not as they should be; run: make generate")
+    if changes.foreign:
+        say(f"{len(changes.foreign)} files of {folder.name}/ are not generated; move or remove them")
+    if not found and not changes.foreign:
         print(f"{folder.name}/: fresh, {len(wanted)} files")
-    return 1 if found else 0
+    return 1 if found or changes.foreign else 0
 
 
 def _generate(folder: Path, wanted: Files, matrix: Matrix, arguments: argparse.Namespace) -> int:

@@ -1,24 +1,18 @@
-"""Compares a folder with what should be in it, and brings it there in one step or not at all."""
+"""Compares a folder with what should be in it, and writes what differs, each file whole."""
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import json
 import os
-import shutil
 import stat
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from imagematrix.errors import InputError, UserError
 from imagematrix.render.render import MANIFEST, File
-from imagematrix.render.writing import refuse_links
-
-_UNSUPPORTED = (errno.ENOSYS, errno.EINVAL)
-"""What renameat2(2) says where the kernel or the file system cannot exchange."""
+from imagematrix.render.writing import NEW, refuse_links, write_whole
 
 
 @dataclass(frozen=True)
@@ -109,32 +103,33 @@ def differences(folder: Path, changes: Changes, wanted: Mapping[str, File]) -> I
 
 
 def apply(folder: Path, changes: Changes, wanted: Mapping[str, File]) -> None:
-    """Make `folder` what is wanted: all of it or, if anything fails, nothing. Foreign files stay as they are.
+    """Make `folder` what is wanted. Each file is written whole or not at all; foreign files stay as they are.
 
-    The new folder is put together beside the old one and changes places with it in one step. Files that do not change
-    are hard links to what they were, so their times stay. Raises UserError if the disk does not let it.
+    A run that is interrupted leaves some files old and some new, and the next run goes on. The manifest comes last, so
+    it knows the obsolete files until they are gone. Raises UserError if the disk does not let it.
     """
-    _remove_leftovers(folder)
-    new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.{os.getpid()}.", dir=folder.parent))
+    for path in changes.obsolete:
+        refuse_links(folder, path)
     try:
-        new.chmod(0o755)
-        for path in set(_files(folder)) - set(changes.obsolete) - set(changes.stale):
-            _keep(folder / path, new / path)
-        for path in (*changes.missing, *changes.stale):
-            _write(new / path, wanted[path])
-        _exchange(new, folder)
+        _remove_leftovers(folder)
+        for path in sorted((*changes.missing, *changes.stale), key=lambda path: path == MANIFEST):
+            if path == MANIFEST:
+                _remove(folder, changes.obsolete)
+            _write(folder / path, wanted[path])
     except OSError as error:
-        raise UserError(f"{folder.name}/: cannot be written, and stays as it was: {error.strerror}") from None
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
+        raise UserError(f"{folder.name}/: cannot be written: {error.strerror}") from None
 
 
 def _files(folder: Path) -> Iterator[str]:
+    return (path.relative_to(folder).as_posix() for path in _walk(folder) if not path.name.startswith(NEW))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Yield all that is in a folder and is no folder; a symbolic link is one of these, whatever it names."""
     for directory, names, files in os.walk(folder):
         inside = Path(directory)
         links = [name for name in names if (inside / name).is_symlink()]
-        for name in (*files, *links):
-            yield (inside / name).relative_to(folder).as_posix()
+        yield from (inside / name for name in (*files, *links))
 
 
 def on_disk(path: Path) -> File:
@@ -146,45 +141,24 @@ def _same(path: Path, file: File) -> bool:
     return path.is_file() and not path.is_symlink() and on_disk(path) == file
 
 
-def _keep(old: Path, new: Path) -> None:
-    new.parent.mkdir(parents=True, exist_ok=True)
-    os.link(old, new, follow_symlinks=False)
-
-
 def _write(path: Path, file: File) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(file.data)
-    path.chmod(0o755 if file.executable else 0o644)
+    if path.is_symlink():
+        path.unlink()
+    write_whole(path, file.data, 0o755 if file.executable else 0o644)
 
 
-def _exchange(new: Path, folder: Path) -> None:
-    """Let the two folders change places; renameat2(2) does so in one step, which no kill can halve."""
-    if not folder.exists():
-        new.rename(folder)
-        return
-    if folder.is_symlink() or not folder.is_dir():
-        raise UserError(f"{folder.name}: is not a plain folder; move it away")
-    at_fdcwd, rename_exchange = -100, 2
-    libc = ctypes.CDLL(None, use_errno=True)
-    if hasattr(libc, "renameat2"):
-        if libc.renameat2(at_fdcwd, os.fsencode(new), at_fdcwd, os.fsencode(folder), rename_exchange) == 0:
-            return
-        code = ctypes.get_errno()
-        if code not in _UNSUPPORTED:
-            raise OSError(code, os.strerror(code))
-    old = new.with_name(f"{new.name}.old")
-    folder.rename(old)
-    try:
-        new.rename(folder)
-    except OSError:
-        old.rename(folder)
-        raise
-    old.rename(new)
+def _remove(folder: Path, paths: Iterable[str]) -> None:
+    """Remove files, and the folders that are empty then."""
+    for path in paths:
+        (folder / path).unlink()
+        for parent in (folder / path).relative_to(folder).parents[:-1]:
+            with suppress(OSError):
+                (folder / parent).rmdir()
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Remove what runs that were killed left behind; a run that still works keeps its own."""
-    for left in folder.parent.glob(f".{folder.name}.*.*"):
-        pid = left.name.split(".")[2]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
-            shutil.rmtree(left, ignore_errors=True)
+    """Remove the new files of runs that were killed before they took their place."""
+    for path in _walk(folder):
+        if path.name.startswith(NEW):
+            path.unlink()

@@ -8,6 +8,9 @@ from pathlib import Path, PurePosixPath
 
 from imagematrix.errors import InputError
 
+NEW = ".new-"
+"""What the name of a file begins with until it is whole."""
+
 
 def refuse_links(folder: Path, path: str) -> None:
     """Raise InputError if `folder`, or anything on the way from it to `path` but the last, is a symbolic link."""
@@ -22,7 +25,7 @@ def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Replace the file in one step. Raises OSError, and then the file is as it was, and InputError for a link."""
     if path.is_symlink():
         raise InputError(f"{path.name}:1: is a symbolic link; nothing is written through it; remove it")
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f"{NEW}{path.name}.", dir=path.parent)
     new = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:

@@ -7,11 +7,12 @@ from types import SimpleNamespace
 import pytest
 from docker.errors import ImageNotFound
 
+from imagematrix import labels
 from imagematrix.build import local as build
-from imagematrix.machine import bases
-from imagematrix.machine.bases import Base, Unavailable
+from imagematrix.machine import images
+from imagematrix.machine.base_image import Base, Unavailable
 from imagematrix.matrix.model import Matrix, Variant
-from imagematrix.render.render import INPUTS_LABEL
+from imagematrix.render.render import Rendered
 
 
 class FakeClient:
@@ -30,19 +31,18 @@ class Builder(build.Builder):
     """Builds nothing: what bake would do is in `bakes`, one entry a run."""
 
     def __init__(self, variants: list[Variant]) -> None:
-        self.client, self.inputs = FakeClient(), dict.fromkeys(variants, "sha256:inputs")
-        self.folder, self.engine, self.bakes, self.runs = None, None, [], []
+        self.client, inputs = FakeClient(), dict.fromkeys(variants, "sha256:inputs")
+        self.rendered = Rendered(variants[0].matrix, {}, inputs)
+        self.root, self.engine, self.bakes, self.runs = None, None, [], []
 
-    def override(self, todo):
-        return {}
-
-    def run(self, targets, override):
+    def run(self, todo):
+        targets = [variant.target for variant in todo]
         self.runs.append(targets)
         return self.bakes.pop(0)(targets)
 
     def holds(self, variant: Variant) -> None:
-        labels = {INPUTS_LABEL: "sha256:inputs", build.BASE_ID_LABEL: "sha256:base"}
-        self.client.has |= dict.fromkeys(variant.references, SimpleNamespace(id=variant.name, labels=labels))
+        image = SimpleNamespace(id=variant.name, labels={labels.INPUTS: "sha256:inputs", labels.BASE_ID: "sha256:base"})
+        self.client.has |= dict.fromkeys(variant.references, image)
 
 
 @pytest.fixture
@@ -54,8 +54,8 @@ def variants(matrix: Matrix) -> list[Variant]:
 def builder(variants: list[Variant], monkeypatch: pytest.MonkeyPatch) -> Builder:
     """A builder whose engine has the base of all variants."""
     found = {one.base: Base(one.base, one.base, "sha256:base", None, False) for one in variants}
-    monkeypatch.setattr(bases, "obtain", lambda engine, names, say, pins: {name: found[name] for name in names})
-    monkeypatch.setattr(bases, "present", lambda engine, names, pins: {name: found[name] for name in names})
+    monkeypatch.setattr(images, "obtain", lambda engine, names, say, pins: {name: found[name] for name in names})
+    monkeypatch.setattr(images, "present", lambda engine, names, pins: {name: found[name] for name in names})
     return Builder(variants)
 
 
@@ -81,9 +81,9 @@ def test_a_dry_run_lists_what_is_out_of_date(builder: Builder, variants: list[Va
 def test_a_dry_run_lists_what_waits_for_its_base_and_not_what_has_none(
     builder: Builder, variants: list[Variant], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bases, "present", lambda engine, names, pins: {})
+    monkeypatch.setattr(images, "present", lambda engine, names, pins: {})
     assert builder.stale(variants) == tuple(variants)
-    monkeypatch.setattr(bases, "present", lambda engine, names, pins: {n: Unavailable(n, "nowhere") for n in names})
+    monkeypatch.setattr(images, "present", lambda engine, names, pins: {n: Unavailable(n, "nowhere") for n in names})
     assert builder.stale(variants, force=True) == ()
 
 
@@ -93,7 +93,7 @@ def test_a_base_that_is_not_the_pinned_one_is_a_failure(
     def obtain(engine, names, say, pins):
         return {name: Unavailable(name, "another digest", refused=True) for name in names}
 
-    monkeypatch.setattr(bases, "obtain", obtain)
+    monkeypatch.setattr(images, "obtain", obtain)
     outcomes = builder.build(variants)
     assert statuses(outcomes) == ["failed", "failed"]
     assert build.report(outcomes) == 1

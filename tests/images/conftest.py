@@ -17,8 +17,8 @@ from docker.client import DockerClient
 from docker.errors import ImageNotFound
 
 from imagematrix import cli
+from imagematrix.console import say
 from imagematrix.machine import engine
-from imagematrix.machine.host import say
 from imagematrix.matrix.loading import load
 from imagematrix.matrix.model import Variant
 from tests.images.container import Container, Runner

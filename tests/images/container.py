@@ -17,7 +17,7 @@ from docker.errors import NotFound
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from imagematrix.build.clean import TEST_LABEL
+from imagematrix import labels
 
 LIMIT = 60.0
 """Seconds within which anything a test waits for must have happened, on a slow machine under load."""
@@ -115,7 +115,7 @@ class Runner:
             command,
             environment=dict(environment or {}),
             ports=dict.fromkeys(publish, ("127.0.0.1", None)),
-            labels={TEST_LABEL: self.session},
+            labels={labels.TEST: self.session},
             **options,
         )
         try:
@@ -128,7 +128,7 @@ class Runner:
 
     def sweep(self) -> None:
         """Remove what an interrupted test left behind."""
-        for container in self.client.containers.list(all=True, filters={"label": f"{TEST_LABEL}={self.session}"}):
+        for container in self.client.containers.list(all=True, filters={"label": f"{labels.TEST}={self.session}"}):
             remove(container)
 
     @contextmanager
@@ -136,8 +136,8 @@ class Runner:
         """Build an image as a user does and return a tag of its own, by which it is removed again."""
         tag = f"hypercorn-images-test:{uuid.uuid4().hex}"
         context = io.BytesIO(archive({"Dockerfile": dockerfile, **files}))
-        labels = {TEST_LABEL: self.session}
-        self.client.images.build(fileobj=context, custom_context=True, tag=tag, rm=True, forcerm=True, labels=labels)
+        marks = {labels.TEST: self.session}
+        self.client.images.build(fileobj=context, custom_context=True, tag=tag, rm=True, forcerm=True, labels=marks)
         try:
             yield tag
         finally:

@@ -5,22 +5,18 @@ from __future__ import annotations
 import pytest
 
 from imagematrix import cli
-from imagematrix.machine import bases
-from imagematrix.machine.host import say
+from imagematrix.console import say
+from imagematrix.machine import base_image, images
 from imagematrix.matrix.model import Variant
-from imagematrix.render.render import INPUTS_LABEL, input_digest, runtime
-from imagematrix.render.tree import on_disk
+from imagematrix.render.render import render
 from tests.images.conftest import has, host
 
 
 def test_is_built(variant: Variant, client) -> None:
     if not has(variant.references[0]):
-        base = bases.obtain(host(), [variant.base], say)[variant.base]
-        if isinstance(base, bases.Unavailable):
+        base = images.obtain(host(), [variant.base], say)[variant.base]
+        if isinstance(base, base_image.Unavailable):
             pytest.skip(f"not built here: {base.reason}")
         pytest.fail(f"{variant.base} can be had here: run make build")
-    files = runtime(cli.ROOT)
-    for path in sorted((cli.ROOT / "build").glob(f"*/{variant.tag}/*")):
-        files[path.relative_to(cli.ROOT / "build").as_posix()] = on_disk(path)
-    labels = client.images.get(variant.references[0]).labels
-    assert labels[INPUTS_LABEL] == input_digest(variant, files), "out of date: run make build"
+    found = client.images.get(variant.references[0]).labels
+    assert render(variant.matrix, cli.ROOT).why_stale(variant, found) is None, "out of date: run make build"

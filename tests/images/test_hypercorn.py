@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from docker.client import DockerClient
 
-from imagematrix.matrix.model import LABELS, Variant
+from imagematrix.labels import DROPPED, EXTRAS
+from imagematrix.matrix.model import Variant
 from tests.images.container import Container, Runner, broken, installed
 from tests.images.covering import worker_classes
 
@@ -59,9 +60,9 @@ def test_labels(variant: Variant, image: str, client: DockerClient) -> None:
     assert labels["org.opencontainers.image.title"] == variant.image.title
     assert variant.base.rpartition(":")[2] in labels["org.opencontainers.image.base.name"]
     assert labels["org.opencontainers.image.revision"]
-    assert labels[f"{LABELS}.extras"].split() == [extra.name for extra in variant.extras]
-    dropped = {key: text for key, text in labels.items() if key.startswith(f"{LABELS}.dropped.")}
-    assert dropped == {f"{LABELS}.dropped.{one.extra.name}": one.exclusion.reason for one in variant.dropped}
+    assert labels[EXTRAS].split() == [extra.name for extra in variant.extras]
+    dropped = {key: text for key, text in labels.items() if key.startswith(f"{DROPPED}.")}
+    assert dropped == {f"{DROPPED}.{one.extra.name}": one.exclusion.reason for one in variant.dropped}
 
 
 def test_all_its_tags_are_one_image(variant: Variant, client: DockerClient) -> None:

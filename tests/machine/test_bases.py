@@ -6,9 +6,11 @@ import pytest
 from docker.errors import APIError, ImageNotFound, NotFound
 from requests.exceptions import ReadTimeout
 
+from imagematrix import labels
 from imagematrix.errors import UserError
-from imagematrix.machine import bases, host
-from imagematrix.machine.bases import Artefact, Base, Unavailable
+from imagematrix.machine import apt, artefacts, catalogue, images, standins
+from imagematrix.machine.base_image import Base, Unavailable
+from imagematrix.machine.catalogue import Artefact
 from imagematrix.machine.engine import Engine
 
 NO_REGISTRY = 'Get "https://registry.example/v2/": dial tcp: lookup registry.example: no such host'
@@ -27,7 +29,7 @@ class FakeImage:
     def __init__(self, engine, reference, standin=False):
         self.engine = engine
         self.id = f"sha256:{reference}"
-        self.labels = {bases.STANDIN_LABEL: "true"} if standin else {}
+        self.labels = {labels.STANDIN: "true"} if standin else {}
         digest = reference if "@" in reference else f"{reference.rpartition(':')[0]}@sha256:abc"
         self.attrs = {"RepoDigests": [] if standin else [digest]}
 
@@ -78,7 +80,7 @@ def machine(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "pyenv"))
     monkeypatch.delenv("BASE_MIRROR", raising=False)
-    monkeypatch.setattr(bases.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(catalogue.platform, "machine", lambda: "x86_64")
     for version in ("3.13.0", "3.13.10", "3.12.1", "3.13-dev"):
         program = tmp_path / "pyenv/versions" / version / "bin" / f"python{version[:4]}"
         program.parent.mkdir(parents=True)
@@ -92,19 +94,19 @@ def scripts(monkeypatch):
 
     def make(name, script, arguments, say):
         made.append(name)
-        folder = host.artefact_path(name)
+        folder = artefacts.artefact_path(name)
         folder.mkdir()
         (folder / "python-version").write_text("3.12.1\n")
 
-    monkeypatch.setattr(host, "make_artefact", make)
-    monkeypatch.setattr(host, "install_packages", lambda packages, purpose, say: None)
-    monkeypatch.setattr(bases.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(artefacts, "make_artefact", make)
+    monkeypatch.setattr(apt, "install_packages", lambda packages, purpose, say: None)
+    monkeypatch.setattr(standins.os, "geteuid", lambda: 0)
     return made
 
 
 def obtain(engine, *names, pins=None):
     said = []
-    return bases.obtain(engine, names, said.append, pins), said
+    return images.obtain(engine, names, said.append, pins), said
 
 
 class TestObtain:
@@ -167,22 +169,22 @@ class TestObtain:
     def test_a_stand_in_whose_script_has_changed_is_made_again(self, scripts):
         engine = FakeEngine(has=["standin/python:3.13-slim-trixie"], registry=api_error(500, NO_REGISTRY))
         image = engine.has["standin/python:3.13-slim-trixie"]
-        image.labels[bases.SCRIPT_LABEL] = host.script_digest("slim-pyenv.sh")
+        image.labels[labels.STANDIN_SCRIPT] = artefacts.script_digest("slim-pyenv.sh")
         obtain(engine, "python:3.13-slim-trixie")
         assert engine.imported == {}
-        image.labels[bases.SCRIPT_LABEL] = "sha256:of another script"
+        image.labels[labels.STANDIN_SCRIPT] = "sha256:of another script"
         obtain(engine, "python:3.13-slim-trixie")
         assert list(engine.imported) == ["standin/python:3.13-slim-trixie"]
 
     def test_one_failure_stops_no_other(self, scripts, monkeypatch):
-        works = host.make_artefact
+        works = artefacts.make_artefact
 
         def make(name, script, arguments, say):
             if name == "debian-bookworm":
                 raise UserError("debian-root.sh failed; log: /x.log\n    last line")
             works(name, script, arguments, say)
 
-        monkeypatch.setattr(host, "make_artefact", make)
+        monkeypatch.setattr(artefacts, "make_artefact", make)
         engine = FakeEngine(registry=api_error(500, NO_REGISTRY))
         found, said = obtain(engine, "python:3.13-slim-bookworm", "python:3.13-slim-trixie", "python:3.15-alpine3.24")
         failed = found["python:3.13-slim-bookworm"].reason
@@ -251,7 +253,7 @@ class TestPresent:
 
     def test_without_a_registry(self, scripts):
         engine = FakeEngine(has=["standin/python:3.13-slim-trixie"], registry=api_error(500, NO_REGISTRY))
-        found = bases.present(engine, self.NAMES)
+        found = images.present(engine, self.NAMES)
         assert found["python:3.13-slim-trixie"].standin
         assert isinstance(found["python:3.12-alpine3.24"], Unavailable)
         assert "python:3.12-slim-trixie" not in found, "its stand-in would be made"
@@ -259,7 +261,7 @@ class TestPresent:
 
     def test_with_a_registry_what_is_missing_would_be_pulled(self):
         engine = FakeEngine(has=["standin/python:3.13-slim-trixie"], registry=self.NAMES)
-        assert bases.present(engine, self.NAMES) == {}
+        assert images.present(engine, self.NAMES) == {}
         assert engine.pulled == []
 
 
@@ -276,7 +278,7 @@ class TestPresent:
 )
 def test_a_registry_that_refuses_has_answered(status, explanation, answers):
     engine = FakeEngine(registry=api_error(status, explanation))
-    assert (bases.why_no_registry(engine, "python:3.13-slim-trixie") is None) == answers
+    assert (images.why_no_registry(engine, "python:3.13-slim-trixie") is None) == answers
 
 
 class TestStandins:
@@ -296,7 +298,7 @@ class TestStandins:
         ],
     )
     def test_known(self, name, script, needs):
-        artefact = bases.standin_for(name)
+        artefact = catalogue.standin_for(name)
         assert isinstance(artefact, Artefact)
         assert artefact.script == script
         assert {needed.name for needed in artefact.needs} == needs
@@ -313,47 +315,47 @@ class TestStandins:
         ],
     )
     def test_unknown_with_a_reason(self, name, reason):
-        unavailable = bases.standin_for(name)
+        unavailable = catalogue.standin_for(name)
         assert isinstance(unavailable, Unavailable)
         assert reason in unavailable.reason
 
     def test_alpine_on_another_architecture(self, monkeypatch):
-        monkeypatch.setattr(bases.platform, "machine", lambda: "aarch64")
-        assert "on x86_64 only" in bases.standin_for("python:3.13-alpine3.24").reason
+        monkeypatch.setattr(catalogue.platform, "machine", lambda: "aarch64")
+        assert "on x86_64 only" in catalogue.standin_for("python:3.13-alpine3.24").reason
 
     def test_the_newest_pyenv_is_taken(self):
-        assert bases.pyenv_python("3.13").name == "3.13.10"
-        assert bases.pyenv_python("3.1") is None
+        assert catalogue.pyenv_python("3.13").name == "3.13.10"
+        assert catalogue.pyenv_python("3.1") is None
 
     def test_every_script_is_there_and_says_what_it_is(self):
         names = [
             f"python:3.{minor}-{kind}" for minor in range(8, 16) for kind in ("slim-trixie", "alpine3.24", "trixie")
         ]
-        known = [found for found in map(bases.standin_for, names) if isinstance(found, Artefact)]
+        known = [found for found in map(catalogue.standin_for, names) if isinstance(found, Artefact)]
         for artefact in {*known, *(needed for found in known for needed in found.needs)}:
-            lines = (host.SCRIPTS / artefact.script).read_text().splitlines()
+            lines = (artefacts.SCRIPTS / artefact.script).read_text().splitlines()
             assert lines[1].startswith(f"# {artefact.script} OUT")
             assert artefact.packages, "what the script runs must be named"
 
     def test_image_settings_are_the_official_ones_and_the_labels(self):
-        settings = bases.image_settings("python:3.12-slim-trixie", "3.12.1")
+        settings = standins.image_settings("python:3.12-slim-trixie", "3.12.1")
         assert "ENV PYTHON_VERSION=3.12.1" in settings
         assert "ENV LANG=C.UTF-8" in settings
         assert 'CMD ["python3"]' in settings
         assert "LABEL io.hypercorn-images.standin=true" in settings
         assert any("not for shipping" in setting for setting in settings)
-        assert not any("LANG" in setting for setting in bases.image_settings("python:3.13-slim-trixie", "3.13.0"))
+        assert not any("LANG" in setting for setting in standins.image_settings("python:3.13-slim-trixie", "3.13.0"))
 
 
 def test_the_command_says_what_is_not_available(monkeypatch, capsys):
     engine = FakeEngine(has=["python:3.13-slim-trixie"], registry=api_error(500, NO_REGISTRY))
-    monkeypatch.setattr(bases.engines, "ensure", lambda say: engine)
-    assert bases.main(["python:3.13-slim-trixie", "--json"]) == 0
+    monkeypatch.setattr(images.engine, "ensure", lambda say: engine)
+    assert images.main(["python:3.13-slim-trixie", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["standin"] is False
-    assert bases.main(["python:3.13-slim-trixie", "python:3.15-alpine3.24"]) == 1
+    assert images.main(["python:3.13-slim-trixie", "python:3.15-alpine3.24"]) == 1
     assert "python:3.15-alpine3.24: not available: no CPython 3.15" in capsys.readouterr().out
 
 
 def test_an_engine_that_has_gone_is_a_users_error():
     with pytest.raises(UserError, match="no longer answers"):
-        bases.obtain(Engine("tcp://127.0.0.1:1", False, print), ["python:3.13-slim-trixie"], print)
+        images.obtain(Engine("tcp://127.0.0.1:1", False, print), ["python:3.13-slim-trixie"], print)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from imagematrix.errors import UserError
-from imagematrix.machine import engine, host
+from imagematrix.machine import address, build_secrets, cache, clients, dockerd, engine
 
 
 @pytest.fixture(autouse=True)
@@ -41,10 +41,10 @@ class TestPidFile:
     def clear(self, tmp_path, said, text, name="dockerd"):
         path = tmp_path / "docker.pid"
         path.write_text(text)
-        return engine.clear_stale_pid_file(path, name, said.append), path.exists()
+        return dockerd.clear_stale_pid_file(path, name, said.append), path.exists()
 
     def test_nothing_there(self, tmp_path, said):
-        assert engine.clear_stale_pid_file(tmp_path / "none", "dockerd", said.append) is None
+        assert dockerd.clear_stale_pid_file(tmp_path / "none", "dockerd", said.append) is None
         assert said == []
 
     def test_of_a_process_that_ended(self, tmp_path, said):
@@ -72,32 +72,32 @@ class TestPidFile:
 
 class TestStop:
     def test_ends_the_daemon_that_was_recorded(self, said, daemon):
-        engine._record(daemon.pid)
-        assert engine.stop(said.append) is True
+        dockerd.record(daemon.pid)
+        assert dockerd.stop(said.append) is True
         assert daemon.wait() == -15
-        assert engine.stop(said.append) is False
+        assert dockerd.stop(said.append) is False
 
     def test_leaves_a_later_process_with_the_same_number_alone(self, said, daemon):
-        engine._record(daemon.pid)
-        record = json.loads(engine._record_path().read_text())
-        engine._record_path().write_text(json.dumps({**record, "start_time": record["start_time"] - 1}))
-        assert engine.stop(said.append) is False
+        dockerd.record(daemon.pid)
+        record = json.loads(dockerd.record_path().read_text())
+        dockerd.record_path().write_text(json.dumps({**record, "start_time": record["start_time"] - 1}))
+        assert dockerd.stop(said.append) is False
         assert daemon.poll() is None
 
     @pytest.mark.parametrize("text", ["", "{}", "[]", '{"pid": null, "start_time": 1}'])
     def test_survives_a_broken_record(self, said, text):
-        engine._record_path().write_text(text)
-        assert engine.stop(said.append) is False
+        dockerd.record_path().write_text(text)
+        assert dockerd.stop(said.append) is False
 
 
 class TestWhichEngine:
     def test_default(self):
-        assert engine.configured_host() == engine.DEFAULT_HOST
+        assert address.configured_host() == address.DEFAULT_HOST
 
     def test_docker_host_comes_before_the_context(self, monkeypatch):
         monkeypatch.setenv("DOCKER_HOST", "tcp://192.0.2.1:2375")
         monkeypatch.setenv("DOCKER_CONTEXT", "none-such")
-        assert engine.configured_host() == "tcp://192.0.2.1:2375"
+        assert address.configured_host() == "tcp://192.0.2.1:2375"
 
     @pytest.mark.parametrize("chosen_by", ["environment", "config.json"])
     def test_context(self, tmp_path, monkeypatch, chosen_by):
@@ -109,12 +109,12 @@ class TestWhichEngine:
         (tmp_path / "docker/config.json").write_text(json.dumps(current))
         if chosen_by == "environment":
             monkeypatch.setenv("DOCKER_CONTEXT", "remote")
-        assert engine.configured_host() == "tcp://192.0.2.2:2375"
+        assert address.configured_host() == "tcp://192.0.2.2:2375"
 
     def test_unknown_context(self, monkeypatch):
         monkeypatch.setenv("DOCKER_CONTEXT", "none-such")
         with pytest.raises(UserError, match="'none-such' does not exist"):
-            engine.configured_host()
+            address.configured_host()
 
     def test_one_that_was_named_and_is_silent_is_not_replaced(self, monkeypatch, said):
         monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
@@ -123,7 +123,7 @@ class TestWhichEngine:
         assert said == []
 
     def test_no_root_says_what_to_install(self, monkeypatch, said):
-        monkeypatch.setattr(engine, "why_silent", lambda address: "nothing listens there")
+        monkeypatch.setattr(address, "why_silent", lambda address: "nothing listens there")
         monkeypatch.setattr(os, "geteuid", lambda: 1000)
         with pytest.raises(UserError, match=r"Install Docker .* or set DOCKER_HOST"):
             engine.ensure(said.append)
@@ -135,8 +135,8 @@ class TestBuildSecrets:
         ca.write_text("certificates")
         monkeypatch.setenv("PIP_CERT", str(tmp_path / "missing.pem"))
         monkeypatch.setenv("SSL_CERT_FILE", str(ca))
-        monkeypatch.setattr(engine, "_pip_settings", lambda: {"index-url": "https://index.example/simple"})
-        secrets = engine.build_secrets()
+        monkeypatch.setattr(build_secrets, "_pip_settings", lambda: {"index-url": "https://index.example/simple"})
+        secrets = build_secrets.build_secrets()
         assert secrets["ca"] == ca
         assert secrets["pipconf"].read_text() == (
             "[global]\ncert = /etc/ssl/certs/ca-certificates.crt\nindex-url = https://index.example/simple\n"
@@ -146,9 +146,9 @@ class TestBuildSecrets:
     def test_without_a_ca(self, tmp_path, monkeypatch):
         for name in ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
             monkeypatch.delenv(name, raising=False)
-        monkeypatch.setattr(engine, "CONTAINER_CA", str(tmp_path / "none"))
-        monkeypatch.setattr(engine, "_pip_settings", dict)
-        secrets = engine.build_secrets()
+        monkeypatch.setattr(build_secrets, "CONTAINER_CA", str(tmp_path / "none"))
+        monkeypatch.setattr(build_secrets, "_pip_settings", dict)
+        secrets = build_secrets.build_secrets()
         assert list(secrets) == ["pipconf"]
         assert secrets["pipconf"].read_text() == "[global]\n"
 
@@ -161,7 +161,7 @@ class TestBuildSecrets:
             "default-timeout": "180",
             "no-binary": ":all:",
         }
-        assert engine.usable_in_a_build(settings) == {
+        assert build_secrets.usable_in_a_build(settings) == {
             "extra-index-url": "https://index.example/simple http://two.example/simple",
             "timeout": "180",
         }
@@ -169,19 +169,19 @@ class TestBuildSecrets:
     def test_reads_pips_list_with_the_environment_last(self):
         listing = ":env:.index-url='https://env.example'\nglobal.index-url='https://file.example'\n"
         listing += "freeze.timeout='10'\nglobal.trusted-host='a\\nb'\n"
-        assert engine.parse_pip_settings(listing) == {"index-url": "https://env.example", "trusted-host": "a\nb"}
+        assert build_secrets.parse_pip_settings(listing) == {"index-url": "https://env.example", "trusted-host": "a\nb"}
 
 
 def test_the_plugin_folder_of_the_user_stays_untouched(monkeypatch, tmp_path, said):
-    monkeypatch.setattr(engine, "_installed", lambda program: [])
-    monkeypatch.setattr(engine, "_standalone_buildx", lambda say: Path("/opt/docker-buildx"))
+    monkeypatch.setattr(clients, "_installed", lambda program: [])
+    monkeypatch.setattr(clients, "_standalone_buildx", lambda say: Path("/opt/docker-buildx"))
     monkeypatch.delenv("BUILDX_CONFIG", raising=False)
-    command = engine._buildx("unix:///x.sock", said.append)
+    command = clients.buildx("unix:///x.sock", said.append)
     assert command[-1] == "/opt/docker-buildx"
     assert "DOCKER_HOST=unix:///x.sock" in command
-    assert f"BUILDX_CONFIG={host.cache_folder() / 'buildx'}" in command
+    assert f"BUILDX_CONFIG={cache.cache_folder() / 'buildx'}" in command
     (tmp_path / "docker/buildx").mkdir(parents=True)  # builders that the user made
-    assert not any(word.startswith("BUILDX_CONFIG=") for word in engine._buildx("unix:///x.sock", said.append))
+    assert not any(word.startswith("BUILDX_CONFIG=") for word in clients.buildx("unix:///x.sock", said.append))
 
 
 def test_status_is_1_when_none_answers(monkeypatch, capsys):

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from imagematrix.errors import UserError, exit_status
-from imagematrix.machine import host
+from imagematrix.machine import apt, artefacts, cache
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = """
 import pathlib, sys
 from imagematrix import errors
-from imagematrix.machine import host
-host.SCRIPTS = pathlib.Path(sys.argv[1])
-sys.exit(errors.exit_status(lambda: host.make_artefact('thing', 'make.sh', [], print) and 0))
+from imagematrix.machine import apt, artefacts, cache
+artefacts.SCRIPTS = pathlib.Path(sys.argv[1])
+sys.exit(errors.exit_status(lambda: artefacts.make_artefact('thing', 'make.sh', [], print) and 0))
 """
 
 
@@ -27,7 +27,7 @@ sys.exit(errors.exit_status(lambda: host.make_artefact('thing', 'make.sh', [], p
 def scripts(tmp_path, monkeypatch):
     """A folder for scripts; returns the function that writes one."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(host, "SCRIPTS", tmp_path)
+    monkeypatch.setattr(artefacts, "SCRIPTS", tmp_path)
 
     def write(text):
         script = tmp_path / "make.sh"
@@ -38,7 +38,7 @@ def scripts(tmp_path, monkeypatch):
 
 
 def make(say=print):
-    return host.make_artefact("thing", "make.sh", ["argument"], say)
+    return artefacts.make_artefact("thing", "make.sh", ["argument"], say)
 
 
 def test_made_once(scripts, tmp_path):
@@ -61,19 +61,19 @@ def test_a_failure_leaves_nothing_and_shows_the_end_of_its_log(scripts):
     scripts('echo half >"$1"; echo what went wrong >&2; exit 3')
     with pytest.raises(UserError, match=r"make\.sh argument failed; log: .*thing\.log\n    what went wrong"):
         make()
-    assert not host.artefact_path("thing").exists()
-    assert not (host.cache_folder() / "work/thing").exists()
+    assert not artefacts.artefact_path("thing").exists()
+    assert not (cache.cache_folder() / "work/thing").exists()
 
 
 def test_a_kill_leaves_nothing_that_looks_finished(scripts, tmp_path):
     starts, go = tmp_path / "starts", tmp_path / "go"
     scripts(f'echo >>{starts}; echo half >"$1"; while [ ! -e {go} ]; do sleep 0.05; done; echo whole >"$1"')
     process = subprocess.Popen([sys.executable, "-c", COMMAND, str(tmp_path)], cwd=ROOT)
-    while not (host.cache_folder() / "work/thing/out").exists():
+    while not (cache.cache_folder() / "work/thing/out").exists():
         time.sleep(0.02)
     process.kill()
     process.wait()
-    assert not host.artefact_path("thing").exists()
+    assert not artefacts.artefact_path("thing").exists()
     with ThreadPoolExecutor() as pool:
         made = pool.submit(make)
         time.sleep(0.5)  # long enough for the script to start, were it not kept out
@@ -93,7 +93,7 @@ def test_a_folder_is_made_again_when_its_script_or_what_that_sources_has_changed
     assert (make() / "word").read_text() == "two 1\n"
     (tmp_path / "common.sh").write_text("common=2\n")
     assert (make() / "word").read_text() == "two 2\n"
-    (host.artefact_path("thing") / "made-by").unlink()
+    (artefacts.artefact_path("thing") / "made-by").unlink()
     scripts(text("three"))
     assert (make() / "word").read_text() == "two 2\n", "of a cache from before there were records"
 
@@ -119,14 +119,14 @@ def test_a_signal_ends_the_script(scripts, tmp_path, number, status, said):
 
 
 def test_missing_packages_are_named_where_they_are_not_ours_to_install(monkeypatch):
-    monkeypatch.setattr(host, "is_debian", lambda: True)
-    monkeypatch.setattr(host, "_is_installed", lambda package: package == "gcc")
+    monkeypatch.setattr(apt, "is_debian", lambda: True)
+    monkeypatch.setattr(apt, "_is_installed", lambda package: package == "gcc")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(UserError, match=r"sudo apt-get install musl-tools$"):
-        host.install_packages(["gcc", "musl-tools"], "building", print)
-    monkeypatch.setattr(host, "is_debian", lambda: False)
+        apt.install_packages(["gcc", "musl-tools"], "building", print)
+    monkeypatch.setattr(apt, "is_debian", lambda: False)
     with pytest.raises(UserError, match="building needs gcc, musl-tools: install them"):
-        host.install_packages(["gcc", "musl-tools"], "building", print)
+        apt.install_packages(["gcc", "musl-tools"], "building", print)
 
 
 def test_a_users_error_is_one_line_and_its_status(capsys):

@@ -191,7 +191,7 @@ def test_a_third_image_is_one_entry_and_a_lock(generated: Repository) -> None:
     assert [line for line in requirements.splitlines() if "==" in line] == ["quart==0.20.0 \\"]
     bake = json.loads((generated.build / "docker-bake.json").read_text(encoding="utf-8"))
     target = bake["target"]["hypercorn-quart-python3-9-alpine"]
-    assert target["dockerfile"] == "hypercorn-quart/python3.9-alpine/Dockerfile"
+    assert target["dockerfile"] == "build/hypercorn-quart/python3.9-alpine/Dockerfile"
     assert "hypercorn-quart-python3-9-alpine" in bake["group"]["default"]["targets"]
     assert "hypercorn/hypercorn-quart:latest" in bake["target"]["hypercorn-quart-python3-15-slim"]["tags"]
 

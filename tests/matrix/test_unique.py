@@ -34,7 +34,7 @@ def test_two_suffixes_with_one_bake_target_are_refused(repository: Repository) -
 
 
 def test_what_stands_in_build_beside_the_images_is_no_name_of_an_image(repository: Repository) -> None:
-    files = render(repository.load(), repository.root)
+    files = render(repository.load(), repository.root).files
     assert sorted(path for path in files if "/" not in path) == sorted(RESERVED)
 
 

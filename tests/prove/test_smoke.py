@@ -10,6 +10,7 @@ import pytest
 from docker.errors import APIError
 from requests.exceptions import ReadTimeout
 
+from imagematrix import labels
 from imagematrix.build import clean
 from imagematrix.errors import UserError
 from imagematrix.matrix.model import Matrix, Variant
@@ -146,6 +147,6 @@ def test_a_complaint_in_the_log(container: FakeContainer, variant: Variant, line
 
 
 def test_clean_finds_what_a_killed_smoke_test_left() -> None:
-    left = {clean.TEST_LABEL: ["a test's"], smoke.LABEL: ["a push's"]}
+    left = {labels.TEST: ["a test's"], labels.SMOKE: ["a push's"]}
     listed = SimpleNamespace(list=lambda all, filters: left[filters["label"]] if all else [])
     assert clean.containers(SimpleNamespace(containers=listed)) == ["a test's", "a push's"]

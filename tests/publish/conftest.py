@@ -23,8 +23,9 @@ from typing import Any
 import pytest
 
 from imagematrix import cli
-from imagematrix.machine import bases, buildkit, engine
-from imagematrix.machine.host import is_debian, say
+from imagematrix.console import say
+from imagematrix.machine import base_image, buildkit, buildkit_standin, engine, images
+from imagematrix.machine.apt import is_debian
 from imagematrix.prove import sign
 from imagematrix.registry import Registry as Client
 from tests.publish.registry import Registry, Request, passing
@@ -79,7 +80,7 @@ def working_again(registry: Registry) -> Iterator[None]:
 def builder(host: engine.Engine) -> Iterator[str]:
     name = f"hcimg-{RUN}-a"
     buildkit.sweep()
-    with buildkit.stand_in(host, name, say):
+    with buildkit_standin.stand_in(host, name, say):
         yield name
 
 
@@ -97,8 +98,8 @@ def make_key(folder: Path) -> None:
 
 def offer_base(host: engine.Engine, registry: Registry, name: str) -> None:
     """Push a base that this machine has to the registry, under the official name."""
-    found = bases.obtain(host, [name], say)[name]
-    if isinstance(found, bases.Unavailable):
+    found = images.obtain(host, [name], say)[name]
+    if isinstance(found, base_image.Unavailable):
         pytest.skip(f"{name} cannot be had here: {found.reason}")
     reference = f"{registry.address}/library/{name}"
     subprocess.run([*host.docker, "tag", found.reference, reference], check=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from imagematrix.machine import host
+from imagematrix.machine import cache
 from imagematrix.registry import Registry as Client
 from tests.publish.conftest import TAG, Repository
 from tests.publish.registry import Registry
@@ -45,7 +45,7 @@ def test_the_login_is_used_and_shows_nowhere(
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     name = f"{locked.environment['REGISTRY']}/hypercorn:{TAG}"
     shown = client._run(["inspect", "--format", "{{json .}}", name], name) or ""
-    logs = [path.read_text(errors="replace") for path in (host.cache_folder() / "log").glob("push-*.log")]
+    logs = [path.read_text(errors="replace") for path in (cache.cache_folder() / "log").glob("push-*.log")]
     for text in (done.output, done.errors, without.output, without.errors, shown, *logs):
         assert SECRET not in text
         assert login["auth"] not in text

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from imagematrix.machine import bases, engine
-from imagematrix.machine.host import say
+from imagematrix.console import say
+from imagematrix.machine import base_image, engine, images
 from tests.images.container import archive
 from tests.publish.conftest import BASE, RUN, Repository
 from tests.publish.registry import Registry
@@ -52,16 +52,16 @@ def mirror(registry: Registry, host: engine.Engine, monkeypatch: pytest.MonkeyPa
     subprocess.run([*host.docker, "rmi", NAME], capture_output=True, check=False)
 
 
-def obtain(host: engine.Engine, pin: str | None) -> bases.Base | bases.Unavailable:
-    return bases.obtain(host, [NAME], say, {NAME: pin})[NAME]
+def obtain(host: engine.Engine, pin: str | None) -> base_image.Base | base_image.Unavailable:
+    return images.obtain(host, [NAME], say, {NAME: pin})[NAME]
 
 
 def test_the_pinned_one_is_taken_and_not_the_newest(host: engine.Engine, offer: Offer) -> None:
     newest = obtain(host, None)
-    assert isinstance(newest, bases.Base)
+    assert isinstance(newest, base_image.Base)
     assert newest.digest == offer.new
     pinned = obtain(host, offer.old)
-    assert isinstance(pinned, bases.Base)
+    assert isinstance(pinned, base_image.Base)
     assert (pinned.reference, pinned.digest, pinned.standin) == (NAME, offer.old, False)
     assert pinned.image_id != newest.image_id
     assert host.client().images.get(NAME).id == pinned.image_id
@@ -70,7 +70,7 @@ def test_the_pinned_one_is_taken_and_not_the_newest(host: engine.Engine, offer: 
 
 def test_one_that_nobody_has_is_refused(host: engine.Engine, offer: Offer) -> None:
     found = obtain(host, f"sha256:{'0' * 64}")
-    assert isinstance(found, bases.Unavailable)
+    assert isinstance(found, base_image.Unavailable)
     assert found.refused
     assert f"which locks/bases.json pins for {NAME}" in found.reason
     assert "\n" not in found.reason

@@ -12,12 +12,13 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
+from imagematrix.console import say
 from imagematrix.errors import UserError
-from imagematrix.machine import emulation, engine
-from imagematrix.machine import host as machine
-from imagematrix.machine.bases import image_settings, make_all, standin_for
-from imagematrix.machine.host import say
+from imagematrix.machine import apt, artefacts, engine
+from imagematrix.machine.catalogue import standin_for
+from imagematrix.machine.standins import image_settings, make_all
 from imagematrix.registry import Registry as Client
+from tests.publish import emulation
 from tests.publish.conftest import Repository, verified
 
 pytestmark = pytest.mark.slow
@@ -30,8 +31,8 @@ def both(repository: Repository, host: engine.Engine, builder: str, tmp_path_fac
     """The repository for both platforms, with a base for both in the registry."""
     try:
         emulation.ensure("linux/arm64", say)
-        machine.install_packages(["arch-test"], "unpacking Debian for linux/arm64", say)
-        machine.make_artefact(PLATFORMS["arm64"], "slim-arm64.sh", ["3.13", "trixie"], say)
+        apt.install_packages(["arch-test"], "unpacking Debian for linux/arm64", say)
+        artefacts.make_artefact(PLATFORMS["arm64"], "slim-arm64.sh", ["3.13", "trixie"], say)
         make_all([standin_for(BASE)], say)
     except UserError as error:
         pytest.skip(f"no linux/arm64 here: {error}")
@@ -47,7 +48,7 @@ def both(repository: Repository, host: engine.Engine, builder: str, tmp_path_fac
 def offer_base(host: engine.Engine, builder: str, repository: Repository, context: Path) -> None:
     """Push one index of stand-ins for both platforms under the official name."""
     for name, artefact in PLATFORMS.items():
-        os.link(machine.artefact_path(artefact) / "root.tar", context / f"{name}.tar")
+        os.link(artefacts.artefact_path(artefact) / "root.tar", context / f"{name}.tar")
     settings = "\n".join(image_settings(BASE, "3.13.0"))
     (context / "Dockerfile").write_text(f"FROM scratch\nARG TARGETARCH\nADD $TARGETARCH.tar /\n{settings}\n")
     command = [*host.buildx, "build", "--builder", builder, "--quiet", "--provenance=false", "--push"]

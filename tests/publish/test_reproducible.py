@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from imagematrix.machine import buildkit, engine
-from imagematrix.machine.host import say
+from imagematrix.console import say
+from imagematrix.machine import buildkit_standin, engine
 from tests.publish.conftest import RUN, TAG, Repository, offer_base
 
 pytestmark = pytest.mark.slow
@@ -18,7 +18,7 @@ OTHER_TAG, OTHER_BASE = "python3.11-alpine", "python:3.11-alpine3.24"
 def second_builder(host: engine.Engine) -> Iterator[str]:
     """Another builder, with an empty cache."""
     name = f"hcimg-{RUN}-b"
-    with buildkit.stand_in(host, name, say):
+    with buildkit_standin.stand_in(host, name, say):
         yield name
 
 

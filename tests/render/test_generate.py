@@ -1,4 +1,4 @@
-"""generate.py: writes all or nothing, removes what is its own and obsolete, and says what differs."""
+"""generate.py: writes each file whole, removes what is its own and obsolete, and says what differs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from imagematrix.render import tree
+from imagematrix.build.local import refuse_stale
+from imagematrix.errors import UserError
+from imagematrix.render import writing
+from imagematrix.render.render import render
 from tests.conftest import REPOSITORY, Repository
 
 DOCKERFILE = "hypercorn/python3.8-alpine/Dockerfile"
@@ -21,7 +24,7 @@ FIRST = '  - python: "3.9"\n    extra: trio\n'
 
 
 def leftovers(repository: Repository) -> list[str]:
-    return [path.name for path in repository.root.iterdir() if path.name.startswith(".build")]
+    return [path for path in repository.contents() if ".new-" in path]
 
 
 def test_this_repository_is_fresh(repository: Repository) -> None:
@@ -60,7 +63,7 @@ def test_check_lists_everything_and_writes_nothing(generated: Repository) -> Non
     build = generated.build
     (build / DOCKERFILE).write_text((build / DOCKERFILE).read_text().replace("WORKDIR /app", "WORKDIR /tmp"))
     (build / "tags.json").unlink()
-    (build / "runtime/start.sh").chmod(0o644)
+    (build / "matrix.schema.json").chmod(0o755)
     (build / "mine.txt").write_text("mine")
     manifest = json.loads((build / "manifest.json").read_text())
     (build / "old.txt").write_text("old")
@@ -78,13 +81,16 @@ def test_check_lists_everything_and_writes_nothing(generated: Repository) -> Non
         f"stale: build/{DOCKERFILE}",
         "  -WORKDIR /tmp",
         "  +WORKDIR /app",
-        "stale: build/runtime/start.sh",
-        "  should be executable",
+        "stale: build/matrix.schema.json",
+        "  should not be executable",
         "stale: build/docker-bake.json",
         "  is not a plain file",
     ):
         assert line in lines
-    assert result.err == "7 files of build/ are not as they should be; run: make generate\n"
+    assert result.err.splitlines() == [
+        "6 files of build/ are not as they should be; run: make generate",
+        "1 files of build/ are not generated; move or remove them",
+    ]
     assert generated.snapshot() == before
 
 
@@ -130,65 +136,49 @@ def test_the_matrix_shrinks_only_when_told_to(generated: Repository, what: str) 
     assert generated.run("--check").status == 0
 
 
-def test_a_full_disk_leaves_build_as_it_was(generated: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES, errno.EROFS])
+def test_a_disk_that_refuses_leaves_every_file_whole(
+    generated: Repository, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
     generated.edit("title: Hypercorn\n", "title: Another\n")
-    before = generated.snapshot()
-    write, written = tree._write, []
+    before = generated.contents()
+    sync, synced = os.fsync, []
 
-    def full(path: Path, file: tree.File) -> None:
-        written.append(path)
-        if len(written) > 3:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-        write(path, file)
+    def full(file: int) -> None:
+        synced.append(file)
+        if len(synced) > 3:
+            os.ftruncate(file, 10)
+            raise OSError(code, os.strerror(code))
+        sync(file)
 
-    monkeypatch.setattr(tree, "_write", full)
-    result = generated.run()
-    assert result.status == 1
-    assert result.err == "build/: cannot be written, and stays as it was: No space left on device\n"
-    assert generated.snapshot() == before
+    with monkeypatch.context() as patched:
+        patched.setattr(writing.os, "fsync", full)
+        result = generated.run()
+    assert (result.status, result.err) == (1, f"build/: cannot be written: {os.strerror(code)}\n")
+    between = generated.contents()
     assert leftovers(generated) == []
-
-
-@pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS])
-def test_a_folder_that_cannot_be_written(generated: Repository, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
-    generated.edit("title: Hypercorn\n", "title: Another\n")
-    before = generated.snapshot()
-
-    def refuse(*arguments: object, **keywords: object) -> str:
-        raise OSError(code, os.strerror(code))
-
-    monkeypatch.setattr(tree.tempfile, "mkdtemp", refuse)
-    result = generated.run()
-    assert result.status == 1
-    assert len(result.err.splitlines()) == 1
-    assert os.strerror(code) in result.err
-    assert generated.snapshot() == before
-
-
-def test_without_an_exchange_of_folders_two_renames_do(generated: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tree.ctypes, "CDLL", lambda *arguments, **keywords: object())
-    generated.edit("title: Hypercorn\n", "title: Another\n")
     assert generated.run().status == 0
-    assert generated.run("--check").status == 0
-    assert leftovers(generated) == []
+    after = generated.contents()
+    assert before != between != after
+    assert all(data in (before[path], after[path]) for path, data in between.items())
 
 
-@pytest.mark.parametrize("after", [1, 12, 24])
-def test_a_kill_leaves_build_as_it_was_and_the_next_run_tidies_up(generated: Repository, after: int) -> None:
+def test_a_kill_leaves_every_file_whole_and_the_next_run_tidies_up(generated: Repository) -> None:
     generated.edit("title: Hypercorn\n", "title: Another\n")
-    before = {path: data for path, data in generated.snapshot().items() if path.startswith("build/")}
-    program = f"""
-import sys, time
-from imagematrix.render import generate, tree
-write, count = tree._write, 0
-def slow(path, file):
+    before = generated.contents()
+    program = """
+import os, sys, time
+from imagematrix.render import generate
+sync, count = os.fsync, 0
+def slow(file):
     global count
-    write(path, file)
     count += 1
-    if count == {after}:
+    if count == 12:
+        os.ftruncate(file, 10)
         print("now", flush=True)
         time.sleep(60)
-tree._write = slow
+    sync(file)
+os.fsync = slow
 generate.main(["--root", sys.argv[1]])
 """
     with subprocess.Popen(
@@ -197,11 +187,47 @@ generate.main(["--root", sys.argv[1]])
         assert process.stdout
         assert process.stdout.readline() == "now\n"
         process.send_signal(signal.SIGKILL)
-    assert {path: data for path, data in generated.snapshot().items() if path.startswith("build/")} == before
-    assert len(leftovers(generated)) == 1
+    between = generated.contents()
+    (left,) = leftovers(generated)
     assert generated.run().status == 0
     assert leftovers(generated) == []
+    after = generated.contents()
+    assert all(data in (before[path], after[path]) for path, data in between.items() if path != left)
     assert generated.run("--check").status == 0
+
+
+def test_a_shell_that_stands_in_build_keeps_working(generated: Repository) -> None:
+    generated.edit("title: Hypercorn\n", "title: Another\n")
+    folder = generated.build / "hypercorn/python3.8-alpine"
+    before = (generated.build.stat().st_ino, folder.stat().st_ino)
+    assert generated.run().status == 0
+    assert (generated.build.stat().st_ino, folder.stat().st_ino) == before
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("templates/Dockerfile.j2", "WORKDIR /app\n", "WORKDIR /app\nENV A=1\n"),
+        ("runtime/start.sh", "# shellcheck shell=sh\n", "# shellcheck shell=sh\n# a word\n"),
+        ("matrix.yaml", "title: Hypercorn\n", "title: Another\n"),
+    ],
+    ids=["a template", "the runtime", "the matrix"],
+)
+def test_what_a_filter_names_can_be_built_after_an_edit(generated: Repository, file: str, old: str, new: str) -> None:
+    """`make build TAG=…` generates, then builds."""
+    generated.edit(old, new, file)
+    filters = ("--tag", "python3.8-alpine", "--image", "hypercorn-fastapi")
+    done = generated.run(*filters)
+    assert done.status == 0
+    if file != "runtime/start.sh":  # which no other file of build/ depends on
+        assert re.search(r"^build/: left stale by the filter: hypercorn:python3.8, .* and \d+ more; run: ", done.err)
+    matrix = generated.load()
+    rendered = render(matrix, generated.root)
+    named = [one for one in matrix.variants if one.name == "hypercorn-fastapi:python3.8-alpine"]
+    refuse_stale(generated.build, rendered, named)
+    if file != "runtime/start.sh":
+        with pytest.raises(UserError, match=r"^build/.* is stale; run: make generate$"):
+            refuse_stale(generated.build, rendered, matrix.variants)
 
 
 def test_a_build_that_is_no_folder(repository: Repository) -> None:
@@ -255,11 +281,12 @@ def test_filters_mean_the_same_in_every_command(generated: Repository, filters: 
         path.write_text(f"{path.read_text()}# changed\n")
     said = generated.run("--check", *filters)
     found = re.findall(r"^stale: build/(\S+)/(\S+)/Dockerfile$", said.out, re.MULTILINE)
-    assert sorted(f"{image}:{tag}" for image, tag in found) == sorted(listed)
+    read = {*listed, *(name.replace("hypercorn-fastapi:", "hypercorn:") for name in listed)}  # parents too
+    assert {f"{image}:{tag}" for image, tag in found} == read
     assert generated.run(*filters).status == 0
     for name, text in stale.items():
         now = (generated.build / name.replace(":", "/") / "Dockerfile").read_text()
-        assert (now == text) == (name in listed)
+        assert (now == text) == (name in read)
     assert generated.run("--check", *filters).status == 0
 
 

@@ -4,17 +4,45 @@ from __future__ import annotations
 
 import pytest
 
+from imagematrix.matrix.model import Variant
 from imagematrix.render import render as rendering
 from tests.conftest import Repository
 
 CHILD = "  hypercorn-fastapi:\n"
 
 
+class Counted(dict):
+    """Files that count how many of them are looked at; to go through them is to look at all."""
+
+    looked = 0
+
+    def __getitem__(self, path: str) -> rendering.File:
+        self.looked += 1
+        return super().__getitem__(path)
+
+    def __iter__(self):
+        self.looked += len(self)
+        return super().__iter__()
+
+    def items(self):
+        self.looked += len(self)
+        return super().items()
+
+
 def looked_at(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> int:
-    """Return the most files that are looked at for the digest of one variant."""
+    """Return the most files of build/ that are looked at for the digest of one variant."""
     sizes: list[int] = []
-    monkeypatch.setattr(rendering, "input_digest", lambda variant, files: str(sizes.append(len(files))))
-    rendering.render(repository.load(), repository.root)
+    digest = rendering.input_digest
+
+    def counting(variant: Variant, files: rendering.Files, runtime: rendering.Files) -> str:
+        counted = Counted(files)
+        found = digest(variant, counted, runtime)
+        sizes.append(counted.looked)
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rendering, "input_digest", counting)
+        rendering.render(repository.load(), repository.root)
     return max(sizes)
 
 

@@ -56,7 +56,7 @@ def test_a_full_disk_leaves_the_readme_as_it_was(repository: Repository, monkeyp
         "README.md: cannot be written, and stays as it was: No space left on device\n",
     )
     assert path.read_bytes() == before
-    assert not list(repository.root.glob(".README*"))
+    assert not list(repository.root.glob(".new-*"))
 
 
 def test_the_readme_is_not_written_through_a_link(repository: Repository) -> None:

@@ -1,13 +1,13 @@
 # shellcheck shell=bash
 # What the stand-in scripts share; sourced, never run. Each script is called as
 #     SCRIPT OUT [ARGUMENT…]
-# by imagematrix/machine/bases.py, in an empty work folder, with CACHE (the cache folder), ARTEFACTS (finished ones, by name)
+# by imagematrix/machine/artefacts.py, in an empty work folder, with CACHE (the cache folder), ARTEFACTS (finished ones, by name)
 # and JOBS set. It writes its one result to OUT, which the caller moves into place: an interrupted script leaves nothing
 # that could be taken for whole. Why stand-ins at all: where no image registry is reachable, the images must still be
 # proved on something. They are never shipped.
 set -euo pipefail
 shopt -s inherit_errexit
-: "${CACHE:?run through imagematrix.machine.bases}" "${ARTEFACTS:?run through imagematrix.machine.bases}"
+: "${CACHE:?run through imagematrix.machine.images}" "${ARTEFACTS:?run through imagematrix.machine.images}"
 JOBS=${JOBS:-$(nproc)}
 WORK=$PWD
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive

@@ -1,1 +1,0 @@
-"""The application: where it is, what kind it is, its lifespan."""

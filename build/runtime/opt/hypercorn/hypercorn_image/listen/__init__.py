@@ -1,1 +1,0 @@
-"""The listening sockets: opened once, shared or handed on, closed without losing a connection."""

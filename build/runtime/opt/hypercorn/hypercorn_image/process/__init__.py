@@ -1,1 +1,0 @@
-"""The parent: which workers there are, and what becomes of them. Serves no request."""

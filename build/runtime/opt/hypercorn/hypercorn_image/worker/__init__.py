@@ -1,1 +1,0 @@
-"""A worker: serves the application on one event loop until it is told to stop. `running` is the way in."""

@@ -1,0 +1,60 @@
+"""The one place that runs `docker buildx bake`, and hands it the secrets that pip needs on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+from imagematrix.machine import build_secrets
+
+FILE = "build/docker-bake.json"
+
+
+def bake(
+    buildx: Sequence[str],
+    root: Path,
+    overrides: Mapping[str, Mapping[str, object]],
+    targets: Iterable[str],
+    options: Sequence[str] = (),
+    log: IO[bytes] | None = None,
+) -> tuple[bool, str]:
+    """Build targets of the bake file below `root`; return whether all were built, and the output if it is known.
+
+    `overrides` is what is added to each target. The output goes to `log`, else where ours goes. On a terminal
+    BuildKit's own display is used first, and only a second run after a failure tells what failed.
+    """
+    secrets = [f"id={name},src={path}" for name, path in build_secrets.build_secrets().items()]
+    added = {target: {**settings, "secret": secrets} for target, settings in overrides.items()}
+    # Else buildx asks for leave to read the files of secrets, which lie outside of the context:
+    # https://docs.docker.com/reference/cli/docker/buildx/bake/#allow
+    environment = {**os.environ, "BUILDX_BAKE_ENTITLEMENTS_FS": "0", "DOCKER_BUILDKIT": "1"}
+    with tempfile.TemporaryDirectory(prefix="bake-") as scratch:
+        override = Path(scratch, "override.json")
+        override.write_text(json.dumps({"target": added}), encoding="utf-8")
+        command = [*buildx, "bake", "-f", FILE, "-f", str(override), *options]
+        plain = [*command, "--progress", "plain", *targets]
+        if log is not None:
+            done = subprocess.run(plain, cwd=root, env=environment, stdout=log, stderr=subprocess.STDOUT)
+            return done.returncode == 0, ""
+        if sys.stderr.isatty() and subprocess.run([*command, *targets], cwd=root, env=environment).returncode == 0:
+            return True, ""
+        return _tee(plain, root, environment)
+
+
+def _tee(command: list[str], folder: Path, environment: Mapping[str, str]) -> tuple[bool, str]:
+    """Run a command, pass its output on as it comes; return whether it succeeded, and its output."""
+    lines = []
+    with subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout
+        for line in process.stdout:
+            sys.stderr.write(line)
+            lines.append(line)
+    return process.returncode == 0, "".join(lines)

@@ -1,0 +1,71 @@
+"""Debian packages of this machine: what is installed, and installing more as root."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from imagematrix.console import Say
+from imagematrix.errors import UserError
+from imagematrix.machine import cache
+
+
+def is_debian() -> bool:
+    """Tell whether this is Debian, Ubuntu or one of their kind, with apt."""
+    try:
+        lines = Path("/etc/os-release").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return False
+    names = " ".join(line.partition("=")[2] for line in lines if line.startswith(("ID=", "ID_LIKE=")))
+    return {"debian", "ubuntu"} & set(names.replace('"', " ").split()) != set() and shutil.which("apt-get") is not None
+
+
+def _is_installed(package: str) -> bool:
+    query = ["dpkg-query", "--show", "--showformat=${db:Status-Status}", package]
+    return subprocess.run(query, capture_output=True, text=True, check=False).stdout == "installed"
+
+
+def has_package(package: str) -> bool:
+    """Tell whether this machine's apt can install a package of that name."""
+    query = ["apt-cache", "show", "--no-all-versions", package]
+    return subprocess.run(query, capture_output=True, check=False).returncode == 0
+
+
+def install_packages(packages: Iterable[str], purpose: str, say: Say) -> None:
+    """Install those of the Debian packages that are missing, saying so.
+
+    Raises UserError, naming them, where that is not ours to do (not root, not Debian) and when apt fails.
+    """
+    wanted = list(packages)
+    if not is_debian():
+        raise UserError(
+            f"{purpose} needs {', '.join(wanted)}: install them (done by itself on Debian and Ubuntu, as root)"
+        )
+    missing = [package for package in wanted if not _is_installed(package)]
+    if not missing:
+        return
+    if os.geteuid() != 0:
+        raise UserError(f"{purpose} needs packages that are missing: sudo apt-get install {' '.join(missing)}")
+    say(f"installing with apt, for {purpose}: {' '.join(missing)}")
+    with cache.locked("apt-get"):
+        command = [
+            "apt-get",
+            "install",
+            "-y",
+            "-q",
+            "--no-install-recommends",
+            "-o",
+            "DPkg::Lock::Timeout=300",
+            *missing,
+        ]
+        log = cache.logged(command, "apt-install")
+        if log is None:
+            return
+        # Lists that are missing or old are the usual reason.
+        cache.logged(["apt-get", "update", "-q", "-o", "DPkg::Lock::Timeout=300"], "apt-update")
+        log = cache.logged(command, "apt-install")
+    if log is not None:
+        raise UserError(f"apt could not install {' '.join(missing)}; its words are in {log}\n{cache.tail(log)}")

@@ -1,0 +1,151 @@
+"""Runs the scripts in `scripts/` and keeps what they make in the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from imagematrix.console import Say
+from imagematrix.errors import UserError
+from imagematrix.machine import cache
+
+SCRIPTS = Path(__file__).resolve().parent / "scripts"
+_RECORD = "made-by"
+"""The file in a folder that a script made which holds the script's digest."""
+_running: set[subprocess.Popen[bytes]] = set()
+
+
+def artefact_path(name: str) -> Path:
+    """Return where the finished result NAME of a script is kept, whether or not it is there."""
+    folder = cache.cache_folder() / "artefacts"
+    folder.mkdir(exist_ok=True)
+    return folder / name
+
+
+def script_digest(script: str) -> str:
+    """Return the digest of a script and of all that it sources."""
+    names, digest = [script], hashlib.sha256()
+    for name in names:
+        text = (SCRIPTS / name).read_bytes()
+        digest.update(b"%s\0%d\0%s" % (name.encode(), len(text), text))
+        sourced = re.findall(rb'^\. "\$\(dirname "\$0"\)/([\w-]+\.sh)"$', text, re.MULTILINE)
+        names += [one.decode() for one in sourced if one.decode() not in names]
+    return f"sha256:{digest.hexdigest()}"
+
+
+def made_by(name: str) -> str | None:
+    """Return the digest of the script that made the result NAME, None if that is not known."""
+    record = artefact_path(name) / _RECORD
+    return record.read_text() if record.exists() else None
+
+
+def is_made(name: str, script: str) -> bool:
+    """Say whether the result NAME is in the cache and its script the same; what says nothing of its script counts."""
+    return artefact_path(name).exists() and made_by(name) in (None, script_digest(script))
+
+
+def make_artefact(name: str, script: str, arguments: Sequence[str], say: Say) -> Path:
+    """Run `scripts/SCRIPT OUT ARGUMENT…` unless its result is in the cache; returns the result, a file or a folder.
+
+    The result is moved into place when the script has ended well, so a kill leaves nothing that looks finished, and
+    two processes never make the same one. A folder is made again when its script has changed. Raises UserError with the
+    end of the log when the script fails.
+    """
+    finished = artefact_path(name)
+    if is_made(name, script):
+        return finished
+    with cache.locked(name) as lock:
+        if is_made(name, script):
+            return finished
+        work = cache.cache_folder() / "work" / name
+        _remove(work)
+        work.mkdir(parents=True)
+        started = time.monotonic()
+        say(f"making {name} …")
+        digest = script_digest(script)  # before it runs: an edit meanwhile has it made again
+        status = _run_script([str(SCRIPTS / script), str(work / "out"), *arguments], work, cache.log_path(name), lock)
+        if status != 0:
+            _remove(work)
+            log = cache.log_path(name)
+            raise UserError(f"{script} {' '.join(arguments)} failed; log: {log}\n{cache.tail(log)}")
+        if (work / "out").is_dir():
+            (work / "out" / _RECORD).write_text(digest)
+            _remove(finished)
+        (work / "out").replace(finished)
+        _remove(work)
+        say(f"made {name} in {time.monotonic() - started:.0f} s")
+    return finished
+
+
+def _run_script(command: Sequence[str], work: Path, log: Path, lock: int) -> int:
+    folder = cache.cache_folder()
+    environment = {
+        **os.environ,
+        "CACHE": str(folder),
+        "ARTEFACTS": str(folder / "artefacts"),
+        "TMPDIR": str(work),
+        "HOST_PYTHON": sys.executable,
+    }
+    with log.open("wb") as output:
+        # The child holds the lock too: if this process is killed, nobody works in the folder beside an orphan.
+        process = subprocess.Popen(
+            ["nice", *command],
+            cwd=work,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=[lock],
+        )
+    _running.add(process)
+    try:
+        with ended_by_sigterm():
+            return process.wait()
+    except KeyboardInterrupt:
+        end_scripts()
+        process.wait()
+        raise
+    finally:
+        _running.discard(process)
+
+
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """Have SIGTERM end the scripts that run, and then this process as ever. Only the main thread can have it so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, _: Any) -> None:
+        end_scripts()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def end_scripts() -> None:
+    """End the scripts that are running, with all that they started: for Ctrl-C and SIGTERM."""
+    for process in list(_running):
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+
+
+def _remove(folder: Path) -> None:
+    # Never across a mount: a script that died may have left one in its root file system.
+    subprocess.run(["rm", "-rf", "--one-file-system", str(folder)], check=False)

@@ -1,0 +1,57 @@
+"""A base image: one that the engine has, or the reason why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from docker.client import DockerClient
+from docker.errors import DockerException, ImageNotFound
+from docker.models.images import Image
+from requests.exceptions import RequestException
+
+from imagematrix import labels
+from imagematrix.errors import UserError
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base image that is in the engine."""
+
+    name: str  # the official one that was asked for
+    reference: str  # what FROM is to say: the same, or the stand-in's
+    image_id: str
+    digest: str | None  # sha256:… as the registry has it; None for a stand-in
+    standin: bool
+
+
+@dataclass(frozen=True)
+class Unavailable:
+    """A base image that cannot be had here, and why."""
+
+    name: str
+    reason: str
+    refused: bool = False  # it is there, or a registry answers, but it is not what locks/bases.json pins
+
+
+Pins = Mapping[str, "str | None"]
+"""Official name -> the digest that it must have, None for any."""
+
+
+def in_engine(client: DockerClient, name: str, reference: str, pin: str | None = None) -> Base | None:
+    """Return a base image that the engine has, None if it has not. Raises UserError when the engine fails."""
+    try:
+        image = client.images.get(reference)
+    except ImageNotFound:
+        return None
+    except (DockerException, RequestException) as error:
+        raise UserError(f"the engine failed when asked for the image {reference}: {error}") from error
+    return described(name, reference, image, pin)
+
+
+def described(name: str, reference: str, image: Image, pin: str | None = None) -> Base:
+    """Describe an image; of the digests it has in several registries, the pinned one is taken if it is among them."""
+    digests = [digest.rpartition("@")[2] for digest in image.attrs.get("RepoDigests") or []]
+    standin = image.labels.get(labels.STANDIN) == "true"
+    digest = pin if pin in digests else next(iter(digests), None)
+    return Base(name, reference, str(image.id), None if standin else digest, standin)

@@ -1,0 +1,230 @@
+"""A stand-in for a BuildKit builder where no registry has BuildKit's image.
+
+It is a private dockerd of Debian with the containerd image store, which has all of BuildKit, behind a socket that
+speaks BuildKit's own protocol. It leaves the machine's engine alone: folders, socket and bridge are its own.
+Run it as `python -m imagematrix.machine.buildkit_standin start|stop NAME`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ipaddress
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from imagematrix.console import Say, say
+from imagematrix.errors import UserError, exit_status
+from imagematrix.machine import apt, artefacts, cache, engine, processes
+from imagematrix.machine.engine import Engine
+
+START_LIMIT = 60.0
+_PACKAGES = ("docker.io", "containerd")
+
+
+class StandIn:
+    """A private dockerd that serves as a buildkitd. Its name tells it from others, so that there can be several."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.folder = cache.cache_folder() / "buildkit" / name
+        number = zlib.crc32(str(self.folder).encode())
+        self.bridge = f"hcimg{number:08x}"
+        # Of the range for tests of networks, RFC 2544, which nothing real uses.
+        self.network = ipaddress.ip_network((int(ipaddress.ip_address("198.18.0.0")) + (number % 8192) * 16, 28))
+
+    @property
+    def socket(self) -> Path:
+        """Where it speaks BuildKit's protocol, for a buildx builder of the driver `remote`."""
+        return self.folder / "buildkit.sock"
+
+    def start(self, say: Say) -> None:
+        """Start it and wait until it answers. Raises UserError where it cannot be had."""
+        if os.geteuid() != 0 or not apt.is_debian():
+            raise UserError("a stand-in for BuildKit needs root on Debian or Ubuntu; name a builder with BUILDER=")
+        apt.install_packages(["docker.io", "iptables", "iproute2"], "a stand-in for BuildKit", say)  # runc is its
+        files = [artefacts.make_artefact(f"sid-{name}", "debian-package.sh", ["sid", name], say) for name in _PACKAGES]
+        self.stop()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._network("add")
+        folders = [str(folder / "usr" / name) for folder in files for name in ("bin", "sbin")]
+        path = ":".join([*folders, os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+        config = self.folder / "daemon.json"
+        config.write_text(json.dumps(self._settings()), encoding="utf-8")
+        self._spawn("dockerd", ["nice", "dockerd", "--config-file", str(config)], path)
+        self._await(self.folder / "docker.sock", "dockerd")
+        self._spawn("proxy", [sys.executable, "-m", "imagematrix.machine.buildkit_standin", "proxy", self.name], path)
+        self._await(self.socket, "proxy")
+
+    def _settings(self) -> dict[str, object]:
+        """Return dockerd's settings, https://docs.docker.com/reference/cli/dockerd/#daemon-configuration-file.
+
+        It leaves the firewall alone: a second dockerd that does not takes the first one's rules away. And it has a
+        bridge of its own: with none it would delete docker0.
+        """
+        return {
+            "features": {"containerd-snapshotter": True},
+            "hosts": [f"unix://{self.folder}/docker.sock"],
+            "data-root": f"{self.folder}/data",
+            "exec-root": f"{self.folder}/exec",
+            "pidfile": f"{self.folder}/docker.pid",
+            "bridge": self.bridge,
+            **dict.fromkeys(("iptables", "ip6tables", "ip-forward", "ip-masq", "userland-proxy"), False),
+        }
+
+    def _spawn(self, name: str, command: list[str], path: str) -> None:
+        environment = {**os.environ, "PATH": path, "PYTHONPATH": str(Path(__file__).parents[2])}
+        with (self.folder / f"{name}.log").open("wb") as log:
+            process = subprocess.Popen(
+                command,
+                cwd="/",
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        (self.folder / f"{name}.json").write_text(json.dumps([process.pid, processes.start_time(process.pid)]))
+
+    def _await(self, address: Path, name: str) -> None:
+        deadline = time.monotonic() + START_LIMIT
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
+                client.connect(str(address))
+                return
+            time.sleep(0.1)
+        raise UserError(f"the stand-in for BuildKit did not come up\n{cache.tail(self.folder / f'{name}.log')}")
+
+    def _network(self, verb: str) -> None:
+        """Add or delete the bridge, and the rules by which what is built reaches the network."""
+        rules = (
+            ("-t", "nat", "POSTROUTING", "-s", str(self.network), "!", "-o", self.bridge, "-j", "MASQUERADE"),
+            ("-t", "filter", "FORWARD", "-i", self.bridge, "-j", "ACCEPT"),
+            ("-t", "filter", "FORWARD", "-o", self.bridge, "-j", "ACCEPT"),
+        )
+        adding = verb == "add"
+        if adding:
+            _quietly("ip", "link", "add", self.bridge, "type", "bridge")
+            _quietly("ip", "address", "add", f"{self.network[1]}/{self.network.prefixlen}", "dev", self.bridge)
+            _quietly("ip", "link", "set", self.bridge, "up")
+        for option, name, chain, *rule in rules:
+            _quietly("iptables", "-w", option, name, "-I" if adding else "-D", chain, *rule)
+        if not adding:
+            _quietly("ip", "link", "delete", self.bridge)
+
+    def stop(self) -> None:
+        """End it, if it runs, and whatever of it an interrupted run left; its cache stays."""
+        for name in ("proxy", "dockerd"):
+            record = self.folder / f"{name}.json"
+            with contextlib.suppress(OSError, ValueError):
+                pid, started = json.loads(record.read_text(encoding="utf-8"))
+                _end(pid, started)
+            record.unlink(missing_ok=True)
+        self.socket.unlink(missing_ok=True)
+        (self.folder / "docker.sock").unlink(missing_ok=True)
+        self._network("delete")
+
+    def remove(self) -> None:
+        """End it and forget its cache."""
+        self.stop()
+        if self.folder.exists():
+            _quietly("sh", "-c", f"grep -F ' {self.folder}/' /proc/mounts | cut -d' ' -f2 | xargs -r umount -l")
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def serve(self) -> None:
+        """Pass BuildKit's protocol on to the dockerd, which speaks it after an upgrade of a connection to /grpc."""
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(self.socket))
+            listener.listen()
+            while True:
+                client, _ = listener.accept()
+                threading.Thread(target=_pass_on, args=(client, self.folder / "docker.sock"), daemon=True).start()
+
+
+def _pass_on(client: socket.socket, address: Path) -> None:
+    server = socket.socket(socket.AF_UNIX)
+    server.connect(str(address))
+    server.sendall(b"POST /grpc HTTP/1.1\r\nHost: buildkit\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += server.recv(1)
+    threading.Thread(target=_pump, args=(client, server), daemon=True).start()
+    _pump(server, client)
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+    for one in (source, target):
+        with contextlib.suppress(OSError):
+            one.shutdown(socket.SHUT_RDWR)
+
+
+def _end(pid: int, started: int) -> None:
+    """End one process of ours and wait; a later process with its number is left alone."""
+    if processes.start_time(pid) != started:
+        return
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + 30
+    while processes.process_name(pid) and processes.start_time(pid) == started:
+        if time.monotonic() > deadline:
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(0.1)
+
+
+def _quietly(*command: str) -> None:
+    subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+
+
+@contextlib.contextmanager
+def stand_in(host_engine: Engine, name: str, say: Say) -> Iterator[str]:
+    """Have a stand-in run for a while, with an empty cache, as the buildx builder NAME."""
+    one = StandIn(name)
+    cache.write_atomically(one.folder / "owner.json", json.dumps([os.getpid(), processes.start_time(os.getpid())]))
+    try:
+        one.start(say)
+        register(host_engine, one)
+        yield name
+    finally:
+        subprocess.run([*host_engine.buildx, "rm", name], capture_output=True)
+        one.remove()
+
+
+def register(host_engine: Engine, one: StandIn) -> None:
+    """Make a stand-in known to buildx, as the builder of its name."""
+    subprocess.run([*host_engine.buildx, "rm", one.name], capture_output=True)
+    command = [*host_engine.buildx, "create", "--name", one.name, "--driver", "remote", f"unix://{one.socket}"]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run `python -m imagematrix.machine.buildkit_standin`; return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m imagematrix.machine.buildkit_standin", description=__doc__.partition("\n\n")[0]
+    )
+    parser.add_argument("verb", choices=["start", "stop", "remove", "proxy"], help="proxy: what `start` runs")
+    parser.add_argument("name", help="the buildx builder's name")
+    options = parser.parse_args(arguments)
+    one = StandIn(options.name)
+    if options.verb == "start":
+        host_engine = engine.ensure(say)
+        one.start(say)
+        register(host_engine, one)
+        print(options.name)
+    else:
+        {"stop": one.stop, "remove": one.remove, "proxy": one.serve}[options.verb]()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main))

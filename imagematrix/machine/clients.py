@@ -1,0 +1,70 @@
+"""The docker client and buildx that work with an engine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from imagematrix.console import Say
+from imagematrix.errors import UserError
+from imagematrix.machine import apt, artefacts, cache, dockerd
+
+
+def _works(command: list[str]) -> bool:
+    try:
+        return subprocess.run(command, capture_output=True, timeout=20, check=False).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def _installed(program: str) -> list[str]:
+    """Return all executables of that name in PATH and the system's folders, in order."""
+    folders = f"{os.environ.get('PATH', '')}:{dockerd.SYSTEM_PATH}".split(":")
+    found = (shutil.which(program, path=folder) for folder in dict.fromkeys(folders) if folder)
+    return [path for path in found if path]
+
+
+def docker_client(address: str, say: Say) -> list[str]:
+    """Find a docker client that the engine understands: one that is much newer may refuse it."""
+    for path in _installed("docker"):
+        command = [path, "--host", address]
+        if _works([*command, "version"]):
+            return command
+    if apt.is_debian() and os.geteuid() == 0 and not _installed("docker"):
+        # Debian 13 and Ubuntu have the client in a package of its own.
+        apt.install_packages(["docker-cli" if apt.has_package("docker-cli") else "docker.io"], "a docker client", say)
+        return docker_client(address, say)
+    raise UserError(f"no docker client here works with the engine at {address}; install a current one")
+
+
+def buildx(address: str, say: Say) -> list[str]:
+    """Return the argv of a buildx for the engine; one is fetched if none works. Raises UserError if it cannot be."""
+    for path in _installed("docker"):
+        command = [path, "--host", address, "buildx"]
+        if _works([*command, "version"]):
+            return command
+    # As a program of its own buildx works with any client, and ~/.docker need not be touched for it, unless the user's
+    # builders are there already.
+    variables = [f"DOCKER_HOST={address}"]
+    docker_folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+    if "BUILDX_CONFIG" not in os.environ and not (docker_folder / "buildx").exists():
+        variables.append(f"BUILDX_CONFIG={cache.cache_folder() / 'buildx'}")
+    return ["env", "-u", "DOCKER_CONTEXT", *variables, str(_standalone_buildx(say))]
+
+
+def _standalone_buildx(say: Say) -> Path:
+    plugin = Path("/usr/libexec/docker/cli-plugins/docker-buildx")
+    unpacked = Path(f"{artefacts.artefact_path('docker-buildx')}{plugin}")
+    for candidate in [*map(Path, _installed("docker-buildx")), plugin, unpacked]:
+        if _works([str(candidate), "version"]):
+            return candidate
+    if not apt.is_debian():
+        raise UserError("docker buildx is missing: install it (https://github.com/docker/buildx#installing)")
+    if apt.has_package("docker-buildx") and os.geteuid() == 0:
+        apt.install_packages(["docker-buildx"], "docker buildx", say)
+        return plugin
+    # Debian 12 has no buildx; the one of Debian's current stable release runs on it. Can go when Debian 12 does.
+    artefacts.make_artefact("docker-buildx", "debian-package.sh", ["stable", "docker-buildx"], say)
+    return unpacked

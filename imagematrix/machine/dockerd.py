@@ -1,0 +1,181 @@
+"""Installs, starts and stops a dockerd on Debian and Ubuntu, as root."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagematrix.console import Say
+from imagematrix.errors import UserError
+from imagematrix.machine import address, apt, cache, processes
+
+START_LIMIT = 60.0  # seconds until a daemon that was started must answer
+STOP_LIMIT = 60.0  # dockerd gives its containers 15 s
+_PID_FILES = {Path("/var/run/docker.pid"): "dockerd", Path("/var/run/docker/containerd/containerd.pid"): "containerd"}
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """The dockerd that we started; the time of its start tells it from a later process with the same number."""
+
+    pid: int
+    start_time: int  # in clock ticks since boot, as /proc/PID/stat says
+
+    def is_alive(self) -> bool:
+        """Tell whether this very process still runs."""
+        return processes.process_name(self.pid) == "dockerd" and processes.start_time(self.pid) == self.start_time
+
+
+def start(reason: str, say: Say) -> None:
+    """Start an engine; `reason` is why none answers. Raises UserError where that is not possible."""
+    if os.geteuid() != 0 or not apt.is_debian():
+        raise UserError(
+            f"no container engine at {address.DEFAULT_HOST} ({reason}). Install Docker "
+            "(https://docs.docker.com/engine/install/) and start it, or set DOCKER_HOST; "
+            "on Debian and Ubuntu this command does it when run as root"
+        )
+    if _find_dockerd() is None:
+        apt.install_packages(_engine_packages(), "a container engine", say)
+        if _wait_for_answer(2.0):  # a package may start its service by itself
+            return
+    if Path("/run/systemd/system").is_dir():
+        say("starting the engine: systemctl start docker")
+        log = cache.logged(["systemctl", "start", "docker"], "systemctl")
+        if log is not None or not _wait_for_answer(START_LIMIT):
+            raise UserError(
+                f"`systemctl start docker` did not bring an engine; see `journalctl -u docker`\n{tail_of(log)}"
+            )
+        return
+    _start_dockerd(say)
+
+
+def tail_of(log: Path | None) -> str:
+    """Return the end of a log that may not be there."""
+    return cache.tail(log) if log is not None else ""
+
+
+def _engine_packages() -> list[str]:
+    packages = ["docker.io", "iptables", "ca-certificates"]
+    # Where the kernel enforces AppArmor, dockerd runs no container without its parser (only recommended by docker.io).
+    enabled = Path("/sys/module/apparmor/parameters/enabled")
+    if enabled.exists() and enabled.read_text().strip() == "Y":
+        packages.append("apparmor")
+    return packages
+
+
+def _find_dockerd() -> str | None:
+    return shutil.which("dockerd", path=f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}")
+
+
+def _start_dockerd(say: Say) -> None:
+    for path, name in _PID_FILES.items():
+        owner = clear_stale_pid_file(path, name, say)
+        if owner is not None and name == "dockerd":
+            say(f"dockerd runs already (process {owner}); waiting for it to answer")
+            if _wait_for_answer(START_LIMIT):
+                return
+            raise UserError(
+                f"dockerd (process {owner}) runs but does not answer at {address.DEFAULT_HOST}; end it and try again"
+            )
+    dockerd = _find_dockerd()
+    if dockerd is None:
+        raise UserError("dockerd is not installed although docker.io is: reinstall it")
+    log = cache.log_path("dockerd")
+    say(f"starting {dockerd}, log: {log}")
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [dockerd],
+            cwd="/",
+            env={**os.environ, "PATH": f"{SYSTEM_PATH}:{os.environ.get('PATH', '')}"},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # outlives this command, and its Ctrl-C
+        )
+    try:
+        record(process.pid)
+        if not _wait_for_answer(START_LIMIT, process):
+            raise UserError(f"dockerd did not come up; log: {log}\n{cache.tail(log)}")
+    except BaseException:  # Ctrl-C too: no half-started daemon stays behind
+        process.terminate()
+        process.wait()
+        record_path().unlink(missing_ok=True)
+        raise
+    say("the engine answers")
+
+
+def _wait_for_answer(limit: float, process: subprocess.Popen[bytes] | None = None) -> bool:
+    deadline = time.monotonic() + limit
+    while address.why_silent(address.DEFAULT_HOST) is not None:
+        if time.monotonic() > deadline or (process is not None and process.poll() is not None):
+            return False
+        time.sleep(0.3)
+    return True
+
+
+def clear_stale_pid_file(path: Path, name: str, say: Say) -> int | None:
+    """Remove a pid file whose process is gone or is another program; returns the process that rightly owns it, if any.
+
+    dockerd refuses to start while any process has the number in its file, whatever that process is
+    (https://github.com/moby/moby/issues/20722).
+    """
+    try:
+        pid = int(path.read_text().strip() or 0)
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        pid = 0
+    if processes.process_name(pid) == name:
+        return pid
+    say(f"removing {path}: process {pid} is not {name}")
+    path.unlink(missing_ok=True)
+    return None
+
+
+def record_path() -> Path:
+    """Return the file that says which dockerd was started here."""
+    return cache.cache_folder() / "dockerd.json"
+
+
+def record(pid: int) -> None:
+    """Note that this dockerd was started here."""
+    cache.write_atomically(record_path(), json.dumps({"pid": pid, "start_time": processes.start_time(pid)}))
+
+
+def own_daemon() -> Daemon | None:
+    """Return the dockerd that was started here, None if it does not run."""
+    try:
+        noted = json.loads(record_path().read_text(encoding="utf-8"))
+        daemon = Daemon(int(noted["pid"]), int(noted["start_time"]))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return daemon if daemon.is_alive() else None
+
+
+def stop(say: Say) -> bool:
+    """End the dockerd that `ensure` started, and wait for it; any other is left alone. Returns whether there was one.
+
+    Raises UserError when it does not end in time.
+    """
+    with cache.locked("engine"):
+        daemon = own_daemon()
+        if daemon is None:
+            record_path().unlink(missing_ok=True)
+            say("no engine that was started here runs")
+            return False
+        say(f"stopping dockerd (process {daemon.pid})")
+        os.kill(daemon.pid, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_LIMIT
+        while daemon.is_alive():
+            if time.monotonic() > deadline:
+                raise UserError(f"dockerd (process {daemon.pid}) did not end within {STOP_LIMIT:.0f} s")
+            time.sleep(0.2)
+        record_path().unlink(missing_ok=True)
+        return True

@@ -1,0 +1,160 @@
+"""Base images: taken from the engine, else pulled, else a stand-in is made.
+
+Run it as `python -m imagematrix.machine.images NAME…`. Our own images are built by buildx."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable
+
+from docker.client import DockerClient
+from docker.errors import APIError, DockerException, NotFound
+from requests.exceptions import RequestException
+
+from imagematrix.console import Say, say
+from imagematrix.errors import exit_status
+from imagematrix.machine import base_image, catalogue, engine, standins
+from imagematrix.machine.base_image import Base, Pins, Unavailable
+from imagematrix.machine.engine import Engine
+from imagematrix.reference import parse
+
+PROBE_LIMIT = 10  # seconds for the engine to find out whether there is a registry
+
+
+def obtain(engine: Engine, names: Iterable[str], say: Say, pins: Pins | None = None) -> dict[str, Base | Unavailable]:
+    """Return each named base image, or why it cannot be had here, in the order of `names`.
+
+    Official images that the engine has are used as they are, if they are the pinned ones; the network is touched only
+    for those it lacks, and a registry that cannot be reached is asked once. What goes wrong with one image is that
+    image's reason, and no other's. Raises UserError only when the engine itself fails.
+    """
+    client, pins = engine.client(), pins or {}
+    wanted = list(dict.fromkeys(names))
+    found, missing, why = _known(engine, client, wanted, pins)
+    if why is None:
+        found |= {name: _pull(client, name, pins.get(name), say) for name in missing}
+    else:
+        say(f"no image registry can be reached ({why}): stand-ins are used for {len(missing)} base images")
+        found |= standins.stand_ins(client, missing, say)
+    return {name: found[name] for name in wanted}
+
+
+def present(engine: Engine, names: Iterable[str], pins: Pins | None = None) -> dict[str, Base | Unavailable]:
+    """Return what `obtain` would without pulling or making anything: what it would have to is left out."""
+    client = engine.client()
+    found, missing, why = _known(engine, client, list(dict.fromkeys(names)), pins or {})
+    for name in missing if why is not None else ():
+        plan = catalogue.standin_for(name)
+        if base := standins.current_stand_in(client, name, plan):
+            found[name] = base
+        elif isinstance(plan, Unavailable):
+            found[name] = plan
+    return found
+
+
+def _known(
+    engine: Engine, client: DockerClient, names: list[str], pins: Pins
+) -> tuple[dict[str, Base | Unavailable], list[str], str | None]:
+    """Return what is had or refused without pulling or making anything, the rest, and why no registry can give that."""
+    found, missing = _official(client, names, pins)
+    why = why_no_registry(engine, pull_reference(missing[0])) if missing else None
+    if why is not None:
+        found |= _others(client, missing, pins, why)
+    return found, [name for name in missing if name not in found], why
+
+
+def _official(client: DockerClient, names: list[str], pins: Pins) -> tuple[dict[str, Base | Unavailable], list[str]]:
+    """Return what the engine has of them, as pinned, and the names of those it has not."""
+    found: dict[str, Base | Unavailable] = {}
+    for name in names:
+        base = base_image.in_engine(client, name, name, pins.get(name))
+        if base and (base.standin or pins.get(name) in (None, base.digest)):
+            found[name] = base
+    return found, [name for name in names if name not in found]
+
+
+def _others(client: DockerClient, names: list[str], pins: Pins, why: str) -> dict[str, Unavailable]:
+    """Return a refusal for each that the engine has with another digest than the pinned one, which is not to be had."""
+    found = {}
+    for name in names:
+        if base := base_image.in_engine(client, name, name):
+            has = f"the engine has {name} as {base.digest or 'an image of no registry'}"
+            reason = f"{has}, locks/bases.json pins {pins[name]}, and no registry can be reached ({why})"
+            found[name] = Unavailable(name, reason, refused=True)
+    return found
+
+
+def pull_reference(name: str) -> str:
+    """Return where an official image is pulled from: Docker Hub, or the mirror of it that BASE_MIRROR names."""
+    mirror = os.environ.get("BASE_MIRROR", "").removeprefix("https://").strip("/")
+    return parse(name).mirrored(mirror)
+
+
+def why_no_registry(engine: Engine, reference: str) -> str | None:
+    """Have the engine ask the registry about an image; returns why it has none to ask, None when one answers.
+
+    The engine and not we: it may be elsewhere, with proxies and mirrors of its own.
+    """
+    try:
+        with_limit = engine.client()
+        with_limit.api.timeout = PROBE_LIMIT
+        with_limit.api.inspect_distribution(reference)  # type: ignore[no-untyped-call]
+    except NotFound:
+        return None
+    except APIError as error:
+        # A registry that refuses (401, 403, 429) has answered. The engine reports its own failure to reach one as 500,
+        # and what a registry says of an unknown repository too, before 23.0.
+        if error.status_code is not None and error.status_code < 500:
+            return None
+        text = str(error.explanation or error)
+        answered = any(word in text for word in ("manifest unknown", "denied", "unauthorized", "toomanyrequests"))
+        return None if answered else text.partition("dial tcp")[2].lstrip(": ") or text
+    except RequestException:
+        return f"no answer within {PROBE_LIMIT} s"
+    return None
+
+
+def _pull(client: DockerClient, name: str, pin: str | None, say: Say) -> Base | Unavailable:
+    """Pull an image, by its digest if that is pinned, and give it its official name."""
+    repository, _, tag = pull_reference(name).rpartition(":")
+    reference = f"{repository}@{pin}" if pin else f"{repository}:{tag}"
+    pinned = f", which locks/bases.json pins for {name}" if pin else ""
+    started = time.monotonic()
+    say(f"pulling {reference} …")
+    try:
+        image = client.images.pull(repository, tag=pin or tag)
+        if reference != name:
+            official = parse(name)
+            image.tag(official.name, official.tag)
+    except NotFound:
+        return Unavailable(name, f"the registry answers, but has no image {reference}{pinned}", refused=bool(pin))
+    except (DockerException, RequestException) as error:
+        return Unavailable(name, f"pulling {reference}{pinned} failed: {error}", refused=bool(pin))
+    say(f"pulled {reference} in {time.monotonic() - started:.0f} s")
+    return base_image.described(name, name, image, pin)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run `python -m imagematrix.machine.images`; returns its exit status, 1 when a base image is not available."""
+    description = __doc__.partition("\n")[0]
+    parser = argparse.ArgumentParser(prog="python -m imagematrix.machine.images", description=description)
+    parser.add_argument("names", metavar="NAME", nargs="+", help="an official name, such as python:3.13-slim-trixie")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    options = parser.parse_args(arguments)
+
+    found = obtain(engine.ensure(say), options.names, say)
+    if options.json:
+        print(json.dumps([dataclasses.asdict(base) for base in found.values()], indent=2))
+    else:
+        for base in found.values():
+            print(f"{base.name}: {base.reference if isinstance(base, Base) else f'not available: {base.reason}'}")
+    return 1 if any(isinstance(base, Unavailable) for base in found.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main))

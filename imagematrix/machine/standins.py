@@ -1,0 +1,144 @@
+"""Makes stand-ins for base images and imports them into the engine.
+
+A stand-in is for tests where no registry can be reached. It is labelled and never gets the official name."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from docker.client import DockerClient
+from docker.errors import DockerException
+from requests.exceptions import RequestException
+
+from imagematrix import labels
+from imagematrix.console import Say
+from imagematrix.errors import UserError
+from imagematrix.machine import apt, artefacts, base_image, cache, catalogue
+from imagematrix.machine.base_image import Base, Unavailable
+from imagematrix.machine.catalogue import Artefact
+
+PATH = "/usr/local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def stand_ins(client: DockerClient, names: list[str], say: Say) -> dict[str, Base | Unavailable]:
+    """Return the stand-in for each named image, made if the engine has none, or why there is none."""
+    found: dict[str, Base | Unavailable] = {}
+    to_make: dict[str, Artefact] = {}
+    for name in names:
+        plan = catalogue.standin_for(name)
+        if base := current_stand_in(client, name, plan):
+            found[name] = base
+        elif isinstance(plan, Unavailable):
+            found[name] = plan
+        else:
+            to_make[name] = plan
+    failures = make_all(to_make.values(), say)
+    for name, artefact in to_make.items():
+        if artefact in failures:
+            reason = str(failures[artefact]).partition("\n")[0]
+            found[name] = Unavailable(name, f"its stand-in could not be built: {reason}")
+        else:
+            found[name] = _import(client, name, artefact, say)
+    return found
+
+
+def current_stand_in(client: DockerClient, name: str, plan: Artefact | Unavailable) -> Base | None:
+    """Return the stand-in that the engine has, unless it says that it was made by a script that has changed since."""
+    base = base_image.in_engine(client, name, f"standin/{name}")
+    if base and isinstance(plan, Artefact):
+        digest = client.images.get(base.reference).labels.get(labels.STANDIN_SCRIPT)
+        return base if digest in (None, artefacts.script_digest(plan.script)) else None
+    return base
+
+
+def make_all(wanted: Iterable[Artefact], say: Say) -> dict[Artefact, UserError]:
+    """Make artefacts and what they need, as many at once as there are cores; returns what went wrong, by artefact."""
+    ordered: list[Artefact] = []
+
+    def add(artefact: Artefact) -> None:
+        for needed in artefact.needs:
+            add(needed)
+        if artefact not in ordered:
+            ordered.append(artefact)
+
+    for artefact in wanted:
+        add(artefact)
+    # What needs nothing goes first; so nobody waits for what has not been submitted.
+    ordered.sort(key=_depth)
+    made: dict[Artefact, Future[None]] = {}
+
+    def make(artefact: Artefact) -> None:
+        if artefacts.is_made(artefact.name, artefact.script):
+            return
+        for needed in artefact.needs:
+            made[needed].result()
+        apt.install_packages(artefact.packages, "building stand-ins for base images", say)
+        if os.geteuid() != 0:
+            raise UserError("building stand-ins for base images needs root, for chroot")
+        artefacts.make_artefact(artefact.name, artefact.script, artefact.arguments, say)
+
+    failures: dict[Artefact, UserError] = {}
+    with artefacts.ended_by_sigterm(), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        try:
+            for artefact in ordered:
+                made[artefact] = pool.submit(make, artefact)
+            for artefact, future in made.items():
+                error = future.exception()
+                if isinstance(error, UserError):
+                    say(str(error))  # with the end of the log
+                    failures[artefact] = error
+                elif error is not None:
+                    raise error
+        except BaseException:  # Ctrl-C
+            pool.shutdown(wait=False, cancel_futures=True)
+            artefacts.end_scripts()
+            raise
+    return failures
+
+
+def _depth(artefact: Artefact) -> int:
+    return 1 + max((_depth(needed) for needed in artefact.needs), default=0)
+
+
+def _import(client: DockerClient, name: str, artefact: Artefact, say: Say) -> Base | Unavailable:
+    repository, _, tag = f"standin/{name}".rpartition(":")
+    with cache.locked(f"import-{artefact.name}"):
+        if base := current_stand_in(client, name, artefact):
+            return base  # another process was faster
+        started = time.monotonic()
+        folder = artefacts.artefact_path(artefact.name)
+        version = (folder / "python-version").read_text(encoding="utf-8").strip()
+        digest = artefacts.made_by(artefact.name)
+        made_by = [f"LABEL {labels.STANDIN_SCRIPT}={digest}"] if digest else []
+        try:
+            client.api.import_image_from_file(
+                str(folder / "root.tar"),
+                repository=repository,
+                tag=tag,
+                changes=[*image_settings(name, version), *made_by],
+            )
+            image = client.images.get(f"{repository}:{tag}")
+        except (DockerException, RequestException) as error:
+            return Unavailable(name, f"the engine could not import its stand-in: {error}")
+    say(f"imported {repository}:{tag} in {time.monotonic() - started:.0f} s")
+    return base_image.described(name, f"{repository}:{tag}", image)
+
+
+def image_settings(name: str, version: str) -> list[str]:
+    """Return the Dockerfile instructions for a stand-in's image: as the official image's, and the labels."""
+    description = (
+        f"Stand-in for {name}, made where no image registry can be reached, to prove what is built on it. "
+        "Not the official image and not for shipping."
+    )
+    settings = [f"ENV PATH={PATH}", f"ENV PYTHON_VERSION={version}", 'CMD ["python3"]']
+    # https://github.com/docker-library/python/blob/master/Dockerfile-linux.template sets it up to 3.12
+    if int(version.split(".")[1]) < 13:
+        settings.append("ENV LANG=C.UTF-8")
+    return [
+        *settings,
+        f"LABEL {labels.STANDIN}=true",
+        f'LABEL org.opencontainers.image.description="{description}"',
+    ]
