@@ -190,7 +190,6 @@ def _quietly(*command: str) -> None:
 def stand_in(host_engine: Engine, name: str, say: Say) -> Iterator[str]:
     """Have a stand-in run for a while, with an empty cache, as the buildx builder NAME."""
     one = StandIn(name)
-    cache.write_atomically(one.folder / "owner.json", json.dumps([os.getpid(), processes.start_time(os.getpid())]))
     try:
         one.start(say)
         register(host_engine, one)

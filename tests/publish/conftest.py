@@ -24,7 +24,7 @@ import pytest
 
 from imagematrix import cli
 from imagematrix.console import say
-from imagematrix.machine import base_image, buildkit, buildkit_standin, engine, images
+from imagematrix.machine import base_image, buildkit_standin, engine, images
 from imagematrix.machine.apt import is_debian
 from imagematrix.prove import sign
 from imagematrix.registry import Registry as Client
@@ -79,7 +79,6 @@ def working_again(registry: Registry) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def builder(host: engine.Engine) -> Iterator[str]:
     name = f"hcimg-{RUN}-a"
-    buildkit.sweep()
     with buildkit_standin.stand_in(host, name, say):
         yield name
 
