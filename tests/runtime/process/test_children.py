@@ -17,7 +17,7 @@ sys.path.append(sys.argv[1])
 from hypercorn_image.process.children import Child
 signal.signal(signal.SIGTERM, lambda number, frame: None)
 for _ in range(20):
-    child = Child.fork(0, 0, {}, lambda one: time.sleep(600))
+    child = Child.fork(0, 0, [], lambda one: time.sleep(600))
     child.leave(600, last=True, starting=True)
     _, status = os.waitpid(child.pid, 0)
     assert os.WTERMSIG(status) == signal.SIGTERM

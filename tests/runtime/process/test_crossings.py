@@ -7,12 +7,14 @@ import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
+from hypercorn.config import Config
+from hypercorn_image.config.effective import Effective
+from hypercorn_image.listen.sockets import Listeners
 from hypercorn_image.process import children
-from hypercorn_image.process.children import Child
+from hypercorn_image.process.supervisor import Configuration, Supervisor
+from hypercorn_image.process.wanted import Fork
 
 from tests.runtime.certificates import Authority
 from tests.runtime.h3 import connected
@@ -128,14 +130,13 @@ def test_a_failed_fork_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> N
     def fails() -> int:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
-    closed: list[str] = []
-    quic: dict[str, Any] = {"bind": SimpleNamespace(close=lambda: closed.append("quic"))}
+    config = Config.from_mapping(bind=[], certfile="c", keyfile="k", quic_bind=["127.0.0.1:0"], startup_timeout=1)
+    first = Configuration(Effective(config, "", {}, ""), Listeners(config))
+    one = Supervisor(first, lambda: first.effective, lambda *_: 0, lambda *_: None, lambda *_: None)
     monkeypatch.setattr(children.os, "fork", fails)
     before = len(list(Path("/proc/self/fd").iterdir()))
-    with pytest.raises(OSError, match="temporarily"):
-        Child.fork(0, 0, quic, lambda one: 0)
+    one._fork(Fork(0, first.generation(0)))
     assert len(list(Path("/proc/self/fd").iterdir())) == before
-    assert closed == ["quic"]
 
 
 def test_workers_of_a_preloaded_application_leave_its_finalizers_to_the_parent(server: Launch, tmp_path: Path) -> None:

@@ -162,10 +162,10 @@ class Reloader:
     def _start(self) -> None:
         def be_worker(child: Child) -> int:
             parent = Parent(child.sender, child.receiver)
-            return running.run(Worker(self.effective, None, self.listeners, {}, parent))
+            return running.run(Worker(self.effective, None, self.listeners, [], parent))
 
         self.ready = False
-        self.child = Child.fork(0, 0, {}, be_worker)
+        self.child = Child.fork(0, 0, [], be_worker)
 
     def _look_after(self) -> None:
         """Hear what the worker says, and note its end: an error is shown, and the next save tries again."""

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import traceback
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, List, Optional
 
 from hypercorn_image.errors import StartError
 from hypercorn_image.process import channel
@@ -17,7 +17,7 @@ _PARENTS = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 class Child:
     """One worker process. `slot` is its place among the workers, `quic` are the UDP sockets that are its own."""
 
-    def __init__(self, slot: int, generation: int, quic: Dict[str, Any]) -> None:
+    def __init__(self, slot: int, generation: int, quic: List[Any]) -> None:
         self.slot, self.generation, self.quic = slot, generation, quic
         self.pid = 0
         self.failure: Optional[StartError] = None  # what it said of its start
@@ -25,10 +25,10 @@ class Child:
         self.sender: channel.Sender
 
     @classmethod
-    def fork(cls, slot: int, generation: int, quic: Dict[str, Any], be_worker: Callable[["Child"], int]) -> "Child":
+    def fork(cls, slot: int, generation: int, quic: List[Any], be_worker: Callable[["Child"], int]) -> "Child":
         """Fork; the new process runs `be_worker` and exits with what it returns.
 
-        `quic` is the child's from now on. Raises OSError, and then nothing is left open.
+        Raises OSError, and then leaves no pipe open.
         """
         child = cls(slot, generation, quic)
         opened: List[int] = []
@@ -44,7 +44,6 @@ class Child:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
             for descriptor in opened:
                 os.close(descriptor)
-            child.close_quic()
             raise
         read_parent, write_parent, read_child, write_child = opened
         if child.pid == 0:
@@ -75,17 +74,10 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
-    def close_quic(self) -> None:
-        """Close the parent's copies of its UDP sockets: the kernel then gives their share to the replacement."""
-        for sock in self.quic.values():
-            sock.close()
-        self.quic = {}
-
     def close(self) -> None:
-        """Close what this process holds of it: the parent at its end, or another worker just forked."""
+        """Close the pipes to it: the parent at its end, or another worker just forked."""
         self.receiver.close()
         self.sender.close()
-        self.close_quic()
 
 
 def _exit_with(run: Callable[[], int]) -> None:

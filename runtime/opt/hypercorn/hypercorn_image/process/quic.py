@@ -1,10 +1,9 @@
 """The UDP sockets of workers that died, for those that take their place.
 
-The kernel chooses among the workers' sockets by their order. A replacement with the sockets of the worker that died
-leaves that order, and so every connection of the others, as it is.
+A replacement with the sockets of the worker that died reads what clients have sent to them meanwhile.
 """
 
-from typing import Any, Container, Dict, Tuple
+from typing import Any, Container, Dict, List, Tuple
 
 from hypercorn_image.listen.sockets import Listeners
 from hypercorn_image.process.children import Child
@@ -15,35 +14,24 @@ class SpareSockets:
     """UDP sockets that nobody reads, by slot."""
 
     def __init__(self) -> None:
-        self._spare: Dict[int, Tuple[int, Dict[str, Any]]] = {}
+        self._spare: Dict[int, Tuple[int, List[Any]]] = {}
 
     def keep(self, child: Child) -> None:
-        """Keep the sockets of a worker that has died, for the next one in its slot."""
-        if child.quic:
-            self._close(child.slot)
-            self._spare[child.slot] = (child.generation, child.quic)
-            child.quic = {}
+        """Keep the sockets of a worker that has died, for the next one in its slot: none can be there."""
+        self._spare[child.slot] = (child.generation, child.quic)
+        child.quic = []
 
-    def take(self, fork: Fork, listeners: Listeners) -> Dict[str, Any]:
+    def take(self, fork: Fork, listeners: Listeners) -> List[Any]:
         """Return the sockets of a new worker: those kept for it, or new ones. Raises StartError."""
-        generation, sockets = self._spare.get(fork.slot, (None, {}))
-        if generation != fork.generation.number:
-            return listeners.open_quic()
-        del self._spare[fork.slot]
-        return sockets
+        generation, sockets = self._spare.pop(fork.slot, (None, []))
+        if generation == fork.generation.number:
+            return sockets
+        try:
+            return listeners.open_quic(fork.slot)
+        finally:
+            listeners.quic.retire(sockets)
 
-    def forget(self, generations: Container[int]) -> None:
-        """Close what was kept for generations of which no worker will be started."""
-        for slot, (generation, _) in list(self._spare.items()):
-            if generation not in generations:
-                self._close(slot)
-
-    def close(self) -> None:
-        """Close all."""
-        for slot in list(self._spare):
-            self._close(slot)
-
-    def _close(self, slot: int) -> None:
-        _, sockets = self._spare.pop(slot, (None, {}))
-        for sock in sockets.values():
-            sock.close()
+    def forget(self, generations: Container[int]) -> List[Any]:
+        """Return what was kept for generations of which no worker will be started."""
+        slots = [slot for slot, (generation, _) in self._spare.items() if generation not in generations]
+        return [sock for slot in slots for sock in self._spare.pop(slot)[1]]

@@ -8,7 +8,7 @@ import gc
 import os
 import signal
 import time
-from typing import Callable, Dict, List, NamedTuple, Set
+from typing import Any, Callable, Dict, List, NamedTuple, Set
 
 from hypercorn_image.config.effective import Effective
 from hypercorn_image.errors import StartError, report
@@ -121,7 +121,7 @@ class Supervisor:
             elif what == channel.FAILED:
                 child.failure = StartError(message["lines"], message["details"])
             elif what == channel.QUIC_CLOSED:
-                child.close_quic()
+                self._retire_quic(child)
             elif what == channel.RECYCLE:
                 limit = message.get("requests")
                 reason = f"reached max_requests ({limit})" if limit is not None else "received SIGTERM"
@@ -151,8 +151,13 @@ class Supervisor:
             self._hear(child)
             if self._wanted.leaves_a_gap(pid):
                 self._spare.keep(child)
+            self._retire_quic(child)
             child.close()
             self._wanted.ended(pid, how_ended(status), child.failure, time.monotonic())
+
+    def _retire_quic(self, child: Child) -> None:
+        self._current.listeners.quic.retire(child.quic)
+        child.quic = []
 
     # ---- what is done ------------------------------------------------------------------------------------------------
 
@@ -187,10 +192,12 @@ class Supervisor:
 
     def _fork(self, fork: wanted.Fork) -> None:
         configuration = self._configurations[fork.generation.number]
+        quic: List[Any] = []
         try:
             quic = self._spare.take(fork, configuration.listeners)
             child = Child.fork(fork.slot, fork.generation.number, quic, lambda one: self._be(one, configuration))
         except (OSError, StartError) as error:  # no process, no descriptor, no UDP socket
+            configuration.listeners.quic.retire(quic)
             failure = (
                 error if isinstance(error, StartError) else StartError([f"cannot fork: {error.strerror or error}"])
             )
@@ -202,7 +209,7 @@ class Supervisor:
     def _be(self, one: Child, configuration: Configuration) -> int:
         """Serve, in a child just forked: without what belongs to the parent and to others."""
         self._signals.forget()
-        self._spare.close()
+        configuration.listeners.quic.close(but=one.quic)
         for child in self._children.values():
             child.close()
         for other in self._configurations.values():
@@ -213,8 +220,9 @@ class Supervisor:
     def _serves(self, action: Action) -> None:
         effective, listeners = self._current
         self._on_serving(effective, listeners)
-        if listeners.not_steered and effective.config.workers > 1:
-            self._say(words.Line("warning", words.NOT_STEERED, (listeners.not_steered,)))
+        not_steered = listeners.quic.not_steered()
+        if not_steered and effective.config.workers > 1:
+            self._say(words.Line("warning", words.NOT_STEERED, (not_steered,)))
         where, config = listeners.describe(), effective.config
         if isinstance(action, wanted.ReloadComplete):
             self._say(words.Line("info", words.RELOAD_COMPLETE, (where,)))
@@ -231,7 +239,7 @@ class Supervisor:
         except StartError as failure:
             self._say(words.reload_failed(failure))
             return
-        listeners.same_quic(self._current.listeners)
+        listeners.share_quic(self._current.listeners)
         self._newest += 1
         configuration = self._configurations[self._newest] = Configuration(effective, listeners)
         self._wanted.reload(configuration.generation(self._newest))
@@ -244,7 +252,7 @@ class Supervisor:
             if number not in kept:
                 configuration.listeners.close(but=sockets)
         self._configurations = kept
-        self._spare.forget(kept)
+        self._current.listeners.quic.retire(self._spare.forget(kept))
 
     def _close_listeners(self, seconds: float) -> None:
         """Let nobody new in, and close once those who are half in have arrived: the workers still accept them."""

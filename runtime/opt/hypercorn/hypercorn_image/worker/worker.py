@@ -5,7 +5,7 @@ Runs in a forked child, or in the only process with WEB_CONCURRENCY=0. `running`
 """
 
 import random
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, List, NamedTuple, Optional
 
 from hypercorn_image import upstream
 from hypercorn_image.app import application
@@ -32,7 +32,7 @@ class Worker:
         effective: Effective,
         loaded: Optional[Loaded],
         listeners: Listeners,
-        quic: Dict[str, Any],
+        quic: List[Any],
         parent: Optional[Parent] = None,
     ) -> None:
         self.config, self.path, self.variables, _ = effective
