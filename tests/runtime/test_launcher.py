@@ -538,3 +538,24 @@ draining.attach_program = refused
     with launch(python, tmp_path / "app", environ={**tls, "QUIC_BIND": "127.0.0.1:0"}) as one:
         log = one.serving().log
         assert log.count("The kernel does not steer QUIC packets (Protocol not available)") == 1, log
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_kernel_that_keeps_nobody_out_is_told_of_once(python: str, tmp_path: Path, workers: str) -> None:
+    """It is asked for socket options that no Linux has, and refuses them as an old one does."""
+    from tests.runtime.certificates import Authority
+
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app/sitecustomize.py").write_text(f"""
+import sys
+sys.path.append({str(RUNTIME / "opt/hypercorn")!r})
+from hypercorn_image.listen import draining
+draining._SO_BINDTOIFINDEX = draining._SO_ATTACH_FILTER = 9999
+""")
+    certificate, key = Authority(tmp_path / "certificates").issue()
+    tls = {"USE_SSL": "true", "SSL_PORT": "0", "CERTFILE": certificate, "KEYFILE": key, "QUIC_BIND": "127.0.0.1:0"}
+    with launch(python, tmp_path / "app", environ={**tls, "WEB_CONCURRENCY": workers}) as one:
+        one.serving()
+        assert one.stop() == 0
+        for begin in ("new connections out while the server stops", "new HTTP/3 connections from a worker that leaves"):
+            assert one.log.count(f"The kernel does not keep {begin} (Protocol not available)") == 1, one.log

@@ -12,7 +12,16 @@ from hypercorn_image.process import words
 from tests.runtime.server import RUNTIME
 
 LEVELS = {"debug", "info", "warning", "error"}
-ARGUMENT = {"Line": 1, "say": 1, "_say": 1, "log": 1, "StartError": 0, "_fail": 0, **dict.fromkeys(LEVELS, 0)}
+ARGUMENT = {
+    "Line": 1,
+    "say": 1,
+    "_say": 1,
+    "_say_once": 0,
+    "log": 1,
+    "StartError": 0,
+    "_fail": 0,
+    **dict.fromkeys(LEVELS, 0),
+}
 """What says something, and which argument is the text."""
 SENTENCE = 4
 """A text of so many words that a function returns is taken for one of these lines; `problems` are collected so."""

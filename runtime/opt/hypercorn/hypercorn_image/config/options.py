@@ -565,7 +565,7 @@ _OTHER = [
         "",
         None,
         "Path that the health check asks for, any status below 400 is healthy; without it, that the server answers "
-        "is enough.",
+        "is enough. Not asked for where every bind requires a client certificate (CA_CERTS).",
     ),
     Option(
         "STATE_DIRECTORY",

@@ -13,7 +13,6 @@ between the last accept and the close.
 """
 
 import array
-import contextlib
 import os
 import select
 import socket
@@ -21,6 +20,8 @@ import struct
 import threading
 import time
 from typing import Any, Awaitable, Callable, Iterable, List, Sequence, Set
+
+from hypercorn_image.listen.inet import reason
 
 LIMIT = 1.0  # seconds a queue may take to empty
 HALF_OPEN = 0.5  # seconds that connections which are half open may take: some round trips
@@ -66,20 +67,31 @@ _NO_INITIAL = (
 )
 
 
-def refuse_new(sockets: Iterable[socket.socket]) -> None:
-    """Have the kernel refuse new connections to listening TCP `sockets`, for good, where it lets us."""
+def refuse_new(sockets: Iterable[socket.socket]) -> str:
+    """Have the kernel refuse new connections to listening TCP `sockets`, for good; return why it does not let us."""
+    refusal = ""
     for sock in sockets:
         if sock.family != socket.AF_UNIX:
-            with contextlib.suppress(OSError):
+            try:
                 sock.setsockopt(socket.SOL_SOCKET, _SO_BINDTOIFINDEX, _NO_INTERFACE)
+            except OSError as error:
+                refusal = reason(error)
+    return refusal
 
 
-def refuse_new_quic(descriptors: Iterable[int]) -> None:
-    """Drop what begins a QUIC connection, where the kernel lets us: its client sends it again, and another worker may
-    have the socket's place by then."""
+def refuse_new_quic(descriptors: Iterable[int]) -> str:
+    """Drop what begins a QUIC connection; return why the kernel does not let us.
+
+    Its client sends it again, and another worker may have the socket's place by then.
+    """
+    refusal = ""
     for descriptor in descriptors:
-        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as sock:
-            attach_program(sock, _SO_ATTACH_FILTER, _NO_INITIAL)
+        try:
+            with socket.socket(fileno=os.dup(descriptor)) as sock:
+                attach_program(sock, _SO_ATTACH_FILTER, _NO_INITIAL)
+        except OSError as error:
+            refusal = reason(error)
+    return refusal
 
 
 def attach_program(sock: socket.socket, option: int, program: Any) -> None:

@@ -129,10 +129,10 @@ class Listeners:
                 found.append((tls, state.local(host, _only_ipv6(sock)), port))
         return found
 
-    def refuse_new(self) -> None:
-        """Keep new connections out, as far as that can be; sockets that somebody else gave us are theirs."""
+    def refuse_new(self) -> str:
+        """Keep new connections out; return why the kernel does not. Sockets that somebody else gave us are theirs."""
         self._unlink()
-        draining.refuse_new(sock for (_, bind), sock in self.shared.items() if not bind.startswith("fd://"))
+        return draining.refuse_new(sock for (_, bind), sock in self.shared.items() if not bind.startswith("fd://"))
 
     def half_open(self) -> bool:
         """Tell whether a client is in the middle of connecting."""

@@ -10,6 +10,7 @@ import select
 from typing import Any, Dict, List
 
 READY, RECYCLE, FAILED, QUIC_CLOSED = "ready", "recycle", "failed", "quic-closed"  # worker to parent
+QUIC_NOT_REFUSED = "quic-not-refused"  # worker to parent; "reason": what the kernel says
 ALIVE = "alive"  # worker to parent, each `heartbeat.INTERVAL`: its event loop turns
 STOP = "stop"  # parent to worker; "seconds": for requests in progress; "last": nobody goes on accepting
 

@@ -60,6 +60,7 @@ class Supervisor:
         self._spare = SpareSockets()
         self._heartbeats = heartbeat.Heartbeats()
         self._silent: Set[int] = set()
+        self._said: Set[str] = set()
         self._signals = Signals()
 
     def run(self) -> int:
@@ -92,6 +93,11 @@ class Supervisor:
         if logger is not None:
             getattr(logger, line.level)(line.text, *line.values)
 
+    def _say_once(self, text: str, reason: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            self._say(words.Line("warning", text, (reason,)))
+
     # ---- what happens ------------------------------------------------------------------------------------------------
 
     def _wait(self) -> float:
@@ -116,6 +122,8 @@ class Supervisor:
             what = message["what"]
             if what == channel.READY:
                 self._wanted.ready(child.pid, time.monotonic())
+            elif what == channel.QUIC_NOT_REFUSED:
+                self._say_once(words.QUIC_NOT_REFUSED, message["reason"])
             elif what == channel.ALIVE:
                 self._heartbeats.beat(child.pid)
             elif what == channel.FAILED:
@@ -258,7 +266,9 @@ class Supervisor:
         """Let nobody new in, and close once those who are half in have arrived: the workers still accept them."""
         every = [configuration.listeners for configuration in self._configurations.values()]
         for listeners in every:
-            listeners.refuse_new()
+            refusal = listeners.refuse_new()
+            if refusal:
+                self._say_once(words.NOT_REFUSED, refusal)
         limit = time.monotonic() + seconds
         while any(listeners.half_open() for listeners in every) and time.monotonic() < limit:
             time.sleep(0.01)

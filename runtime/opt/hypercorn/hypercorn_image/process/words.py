@@ -15,6 +15,8 @@ STOPPED = "Stopped"
 SILENT = "Worker (pid %d) does not respond: its event loop has not turned for %g s"
 RESPONDS = "Worker (pid %d) responds again"
 NOT_STEERED = "The kernel does not steer QUIC packets (%s); restarting a worker breaks HTTP/3 connections of others"
+NOT_REFUSED = "The kernel does not keep new connections out while the server stops (%s); some may be reset"
+QUIC_NOT_REFUSED = "The kernel does not keep new HTTP/3 connections from a worker that leaves (%s); some may fail"
 _LOST = "Worker (pid %d) exited with %s while it was serving; restarting%s"
 _HINTS = {"SIGKILL": " (out of memory?)", "SIGSEGV": " (a crash in a compiled module?)"}
 

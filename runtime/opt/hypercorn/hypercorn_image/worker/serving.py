@@ -10,7 +10,7 @@ from typing import Any, Awaitable, Callable, List, Optional
 from hypercorn_image import upstream
 from hypercorn_image.app.lifespan import Lifespan
 from hypercorn_image.listen import draining
-from hypercorn_image.process import channel, heartbeat
+from hypercorn_image.process import channel, heartbeat, words
 from hypercorn_image.worker.gate import Gate
 from hypercorn_image.worker.worker import Worker
 
@@ -121,7 +121,7 @@ class Serving:
 
         Where only this worker leaves, the others accept what waits.
         """
-        draining.refuse_new_quic(self.worker.udp)
+        self._say_quic_refusal(draining.refuse_new_quic(self.worker.udp))
         if self.worker.parent is None:
             await self._close_listeners()
         if self.last:
@@ -129,9 +129,17 @@ class Serving:
 
     async def _close_listeners(self) -> None:
         listeners = self.worker.listeners
-        listeners.refuse_new()
+        refusal = listeners.refuse_new()
+        if refusal:
+            self.worker.log("warning", words.NOT_REFUSED, refusal)
         await draining.arrived(listeners.half_open, min(draining.HALF_OPEN, self.clock.left()), self.sleep)
         listeners.close()
+
+    def _say_quic_refusal(self, refusal: str) -> None:
+        if refusal and self.worker.parent is not None:
+            self.worker.say(channel.QUIC_NOT_REFUSED, reason=refusal)
+        elif refusal:
+            self.worker.log("warning", words.QUIC_NOT_REFUSED, refusal)
 
     async def _welcome(self) -> None:
         """Give QUIC connections that are being set up the time to send a request."""
