@@ -9,10 +9,11 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from imagematrix import project
 from imagematrix.errors import InputError, allowed_instead, exit_status
 from imagematrix.matrix.model import Matrix, Variant
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = project.ROOT
 """The repository."""
 
 
@@ -27,7 +28,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     filters = made.add_argument_group("filters", "which variants; each may be given more than once, or with commas")
     for name, example in (
         ("tag", "python3.13-slim, or an alias such as latest"),
-        ("image", "hypercorn"),
+        ("image", "an image's name in matrix.yaml"),
         ("python", "3.13"),
         ("os", "slim"),
     ):

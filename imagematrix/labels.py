@@ -1,34 +1,51 @@
 """The names of all labels on images and containers. Other modules say what stands in them."""
 
-PREFIX = "io.hypercorn-images"
-"""What our own labels begin with."""
+from __future__ import annotations
 
 # https://github.com/opencontainers/image-spec/blob/main/annotations.md
 TITLE = "org.opencontainers.image.title"
 DESCRIPTION = "org.opencontainers.image.description"
 VERSION = "org.opencontainers.image.version"
 REVISION = "org.opencontainers.image.revision"
+CREATED = "org.opencontainers.image.created"
+"""The time of the commit that last changed the image. Only `make push` sets it."""
+SOURCE = "org.opencontainers.image.source"
+URL = "org.opencontainers.image.url"
+DOCUMENTATION = "org.opencontainers.image.documentation"
+VENDOR = "org.opencontainers.image.vendor"
+LICENSES = "org.opencontainers.image.licenses"
 BASE_NAME = "org.opencontainers.image.base.name"
 """The base with its digest, if that is locked."""
 BASE_DIGEST = "org.opencontainers.image.base.digest"
+"""The digest that locks/bases.json gives the base. Not there if it gives none, empty on a stand-in."""
 
-PYTHON = f"{PREFIX}.python"
-OS = f"{PREFIX}.os"
-EXTRAS = f"{PREFIX}.extras"
-DROPPED = f"{PREFIX}.dropped"
-"""With `.EXTRA` behind it: why this variant does not have that extra."""
-INPUTS = f"{PREFIX}.inputs"
-"""The digest of what an image is made from. The base counts only if its digest is locked."""
-PARENT = f"{PREFIX}.parent"
-"""The digest of what the parent is made from: it tells whether the parent changed."""
-BASE_ID = f"{PREFIX}.base"
-"""The engine's ID of the base image. Only `make build` sets it."""
 
-TEST = f"{PREFIX}.test"
-"""On every container and image that a test makes."""
-SMOKE = f"{PREFIX}.smoke"
-"""On every container that `make push` starts to check an image."""
+class Labels:
+    """The labels of a project's own."""
 
-STANDIN = f"{PREFIX}.standin"
-STANDIN_SCRIPT = f"{STANDIN}.script"
-"""The digest of the script that made a stand-in."""
+    def __init__(self, project: str) -> None:
+        prefix = f"io.{project}"
+
+        self.python = f"{prefix}.python"
+        self.end_of_life = f"{prefix}.end-of-life"
+        """The day on which the support of its Python ends."""
+        self.os = f"{prefix}.os"
+        self.extras = f"{prefix}.extras"
+        self.dropped = f"{prefix}.dropped"
+        """With `.EXTRA` behind it: why this variant does not have that extra."""
+
+        self.inputs = f"{prefix}.inputs"
+        """The digest of what an image is made from. The base counts only if its digest is locked."""
+        self.parent = f"{prefix}.parent"
+        """The digest of what the parent is made from: it tells whether the parent changed."""
+        self.base_id = f"{prefix}.base"
+        """The engine's ID of the base image. Only `make build` sets it."""
+
+        self.test = f"{prefix}.test"
+        """On every container and image that a test makes."""
+        self.smoke = f"{prefix}.smoke"
+        """On every container that `make push` starts to check an image."""
+
+        self.standin = f"{prefix}.standin"
+        self.standin_script = f"{self.standin}.script"
+        """The digest of the script that made a stand-in."""

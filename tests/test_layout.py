@@ -30,6 +30,12 @@ def imported(file: Path) -> Iterator[str]:
             yield from (name.name for name in node.names)
 
 
+def test_nothing_in_the_generator_names_this_repositorys_server() -> None:
+    files = [path for path in (REPOSITORY / "imagematrix").rglob("*") if path.suffix in (".py", ".sh")]
+    assert len(files) > 50
+    assert [path.name for path in files if "hypercorn" in path.read_text(encoding="utf-8").lower()] == []
+
+
 def test_every_folder_is_a_stage() -> None:
     folders = {path.parent.name for path in (REPOSITORY / "imagematrix").glob("*/__init__.py")}
     assert folders == set(ALLOWED)

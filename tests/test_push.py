@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from docker.errors import APIError
 
-from imagematrix import labels
 from imagematrix.errors import UserError
+from imagematrix.machine import base_image
 from imagematrix.matrix.model import Matrix
 from imagematrix.publish import push
 from imagematrix.publish.plan import Decision, destination
@@ -17,7 +17,7 @@ class FakeRegistry:
     """A registry whose every image is a stand-in."""
 
     def inspect(self, reference: str) -> Published:
-        return Published("sha256:1", labels={labels.STANDIN: "true"})
+        return Published("sha256:1", labels={base_image.own_labels().standin: "true"})
 
 
 def refuse(matrix: Matrix, registry: str, *, allowed: bool) -> None:

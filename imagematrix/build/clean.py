@@ -9,9 +9,10 @@ from docker.client import DockerClient
 from docker.errors import APIError, ImageNotFound
 from docker.models.containers import Container
 
-from imagematrix import cli, labels
+from imagematrix import cli
 from imagematrix.console import say
 from imagematrix.errors import UserError
+from imagematrix.labels import Labels
 from imagematrix.machine import address, engine
 from imagematrix.matrix.loading import load
 from imagematrix.matrix.model import Variant
@@ -22,19 +23,17 @@ def references(client: DockerClient, variant: Variant) -> list[str]:
     found = []
     for reference in variant.references:
         try:
-            if labels.INPUTS in client.images.get(reference).labels:
+            if variant.matrix.labels.inputs in client.images.get(reference).labels:
                 found.append(reference)
         except ImageNotFound:
             continue
     return found
 
 
-def containers(client: DockerClient) -> list[Container]:
+def containers(client: DockerClient, own: Labels) -> list[Container]:
     """Return the containers that tests, and the smoke tests of `make push`, left behind."""
     return [
-        one
-        for label in (labels.TEST, labels.SMOKE)
-        for one in client.containers.list(all=True, filters={"label": label})
+        one for label in (own.test, own.smoke) for one in client.containers.list(all=True, filters={"label": label})
     ]
 
 
@@ -43,13 +42,14 @@ def main(argv: list[str] | None = None) -> int:
     parser = cli.parser("Remove this repository's images and left-over test containers from the engine.")
     parser.add_argument("--dry-run", action="store_true", help="say what would be removed")
     arguments = parser.parse_args(argv)
-    variants = cli.select(load(arguments.root), arguments)
+    matrix = load(arguments.root)
+    variants = cli.select(matrix, arguments)
     if reason := address.why_silent(address.configured_host()):
         say(f"no engine answers ({reason}): nothing to remove")
         return 0
     client = engine.ensure(say).client()
     failures = []
-    for container in containers(client):
+    for container in containers(client, matrix.labels):
         print(f"container {container.name}")
         if not arguments.dry_run:
             container.remove(force=True, v=True)

@@ -82,7 +82,10 @@ class Builder:
             except ImageNotFound:
                 return False
             ids.add(image.id)
-            if self.rendered.why_stale(variant, image.labels) or image.labels.get(labels.BASE_ID) != base.image_id:
+            if (
+                self.rendered.why_stale(variant, image.labels)
+                or image.labels.get(variant.matrix.labels.base_id) != base.image_id
+            ):
                 return False
         return len(ids) == 1
 
@@ -118,11 +121,17 @@ class Builder:
         overrides = {
             variant.target: {
                 "args": {"BASE": base.reference, "REVISION": revision},
-                "labels": {labels.BASE_ID: base.image_id},
+                "labels": _labels(variant, base),
             }
             for variant, base in todo.items()
         }
         return bake.bake(self.engine.buildx, self.root, overrides, overrides)
+
+
+def _labels(variant: Variant, base: base_image.Base) -> dict[str, str]:
+    """Return what an image says of the base that it gets on this machine: a stand-in has not the locked digest."""
+    unlike = {labels.BASE_DIGEST: ""} if base.standin and variant.base_digest else {}
+    return {variant.matrix.labels.base_id: base.image_id, **unlike}
 
 
 def pins(variants: Iterable[Variant]) -> dict[str, str | None]:

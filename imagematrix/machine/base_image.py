@@ -10,8 +10,9 @@ from docker.errors import DockerException, ImageNotFound
 from docker.models.images import Image
 from requests.exceptions import RequestException
 
-from imagematrix import labels
+from imagematrix import project
 from imagematrix.errors import UserError
+from imagematrix.labels import Labels
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,16 @@ def in_engine(client: DockerClient, name: str, reference: str, pin: str | None =
 def described(name: str, reference: str, image: Image, pin: str | None = None) -> Base:
     """Describe an image; of the digests it has in several registries, the pinned one is taken if it is among them."""
     digests = [digest.rpartition("@")[2] for digest in image.attrs.get("RepoDigests") or []]
-    standin = image.labels.get(labels.STANDIN) == "true"
+    standin = is_standin(image.labels)
     digest = pin if pin in digests else next(iter(digests), None)
     return Base(name, reference, str(image.id), None if standin else digest, standin)
+
+
+def own_labels() -> Labels:
+    """Return the labels of this project."""
+    return Labels(project.name())
+
+
+def is_standin(labels: Mapping[str, str]) -> bool:
+    """Say whether an image with these labels is a stand-in of this project."""
+    return labels.get(own_labels().standin) == "true"

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import subprocess
 
+from imagematrix import project
 from imagematrix.console import Say
 from imagematrix.errors import UserError
 from imagematrix.machine.engine import Engine
-
-OWN = "hypercorn-images"
-"""The builder we make where none is named."""
 
 
 def named_builders(host_engine: Engine, named: str) -> list[str]:
@@ -27,17 +25,18 @@ def builders(host_engine: Engine, named: str, say: Say) -> list[str]:
     """Return the builders to use, at least one: where none is named, one that is made. Raises UserError."""
     if names := named_builders(host_engine, named):
         return names
-    if _driver(host_engine, OWN) is None:
-        say(f"making the builder {OWN}, a container with BuildKit")
-        command = [*host_engine.buildx, "create", "--name", OWN, "--driver", "docker-container", "--bootstrap"]
+    own = project.name()
+    if _driver(host_engine, own) is None:
+        say(f"making the builder {own}, a container with BuildKit")
+        command = [*host_engine.buildx, "create", "--name", own, "--driver", "docker-container", "--bootstrap"]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
-            subprocess.run([*host_engine.buildx, "rm", OWN], capture_output=True)
+            subprocess.run([*host_engine.buildx, "rm", own], capture_output=True)
             raise UserError(
                 f"no builder can be made here ({done.stderr.strip().splitlines()[-1]}): name one with BUILDER=, "
                 "or make a stand-in: python -m imagematrix.machine.buildkit_standin start NAME"
             )
-    return [OWN]
+    return [own]
 
 
 def _driver(host_engine: Engine, name: str) -> str | None:

@@ -10,11 +10,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from imagematrix import project
+
 
 def cache_folder() -> Path:
-    """Return the project's cache folder (`$XDG_CACHE_HOME` or `~/.cache`, then `hypercorn-images`), made if missing."""
+    """Return the project's cache folder (`$XDG_CACHE_HOME` or `~/.cache`, then its name), made if missing."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = base / "hypercorn-images"
+    folder = base / project.name()
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

@@ -13,7 +13,6 @@ from docker.client import DockerClient
 from docker.errors import DockerException
 from requests.exceptions import RequestException
 
-from imagematrix import labels
 from imagematrix.console import Say
 from imagematrix.errors import UserError
 from imagematrix.machine import apt, artefacts, base_image, cache, catalogue
@@ -49,7 +48,7 @@ def current_stand_in(client: DockerClient, name: str, plan: Artefact | Unavailab
     """Return the stand-in that the engine has, unless it says that it was made by a script that has changed since."""
     base = base_image.in_engine(client, name, f"standin/{name}")
     if base and isinstance(plan, Artefact):
-        digest = client.images.get(base.reference).labels.get(labels.STANDIN_SCRIPT)
+        digest = client.images.get(base.reference).labels.get(base_image.own_labels().standin_script)
         return base if digest in (None, artefacts.script_digest(plan.script)) else None
     return base
 
@@ -112,7 +111,7 @@ def _import(client: DockerClient, name: str, artefact: Artefact, say: Say) -> Ba
         folder = artefacts.artefact_path(artefact.name)
         version = (folder / "python-version").read_text(encoding="utf-8").strip()
         digest = artefacts.made_by(artefact.name)
-        made_by = [f"LABEL {labels.STANDIN_SCRIPT}={digest}"] if digest else []
+        made_by = [f"LABEL {base_image.own_labels().standin_script}={digest}"] if digest else []
         try:
             client.api.import_image_from_file(
                 str(folder / "root.tar"),
@@ -139,6 +138,6 @@ def image_settings(name: str, version: str) -> list[str]:
         settings.append("ENV LANG=C.UTF-8")
     return [
         *settings,
-        f"LABEL {labels.STANDIN}=true",
+        f"LABEL {base_image.own_labels().standin}=true",
         f'LABEL org.opencontainers.image.description="{description}"',
     ]

@@ -26,6 +26,7 @@ from imagematrix.matrix.model import (
     Image,
     Matrix,
     Probe,
+    Project,
     Python,
     Server,
     Variant,
@@ -81,6 +82,7 @@ class _Loader:
         self.missing_bases()
         self.check_bases()
         matrix = Matrix(
+            Project(**dict(file.project)),
             Destination(file.registry, file.namespace),
             tuple(sorted(file.platforms)),
             self.oses,

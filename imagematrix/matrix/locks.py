@@ -48,7 +48,7 @@ class Lock:
 
 
 def root(requirement: str) -> str:
-    """Return a requirement without its version: what a lock calls it. `hypercorn[h3]>=0.17` is `hypercorn[h3]`."""
+    """Return a requirement without its version: what a lock calls it. `a[b]>=1` is `a[b]`."""
     parsed = Requirement(requirement)
     extras = f"[{','.join(sorted(parsed.extras))}]" if parsed.extras else ""
     return f"{canonicalize_name(parsed.name)}{extras}"

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Literal
 
 from imagematrix.errors import InputError
+from imagematrix.labels import Labels
 from imagematrix.matrix.locks import Locked, Locks
 
 
@@ -188,7 +189,7 @@ class Variant:
 
     @property
     def name(self) -> str:
-        """What people call it: hypercorn:python3.13-slim."""
+        """What people call it: IMAGE:python3.13-slim."""
         return f"{self.image.name}:{self.tag}"
 
     @property
@@ -257,9 +258,22 @@ class Variant:
 
 
 @dataclass(frozen=True)
+class Project:
+    """Whose images these are. Labels tell all of it; label prefix, cache folder and builder have its name."""
+
+    name: str
+    source: str
+    url: str
+    documentation: str
+    vendor: str
+    licenses: str
+
+
+@dataclass(frozen=True)
 class Matrix:
     """All variants, and what they are made of."""
 
+    project: Project
     destination: Destination
     platforms: tuple[str, ...]
     oses: tuple[OS, ...]
@@ -270,6 +284,11 @@ class Matrix:
     locks: Locks
     file: str
     variants: tuple[Variant, ...] = ()
+
+    @cached_property
+    def labels(self) -> Labels:
+        """The names of the project's own labels."""
+        return Labels(self.project.name)
 
     @cached_property
     def _by_cell(self) -> dict[tuple[str, str, str], Variant]:

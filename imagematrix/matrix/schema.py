@@ -10,6 +10,7 @@ import re
 import unicodedata
 from typing import Annotated, Any, Literal
 
+from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import (
     AfterValidator,
@@ -23,7 +24,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from imagematrix import reference
+from imagematrix import project, reference
 from imagematrix.errors import allowed_instead
 from imagematrix.matrix.source import Source, as_read, shortened
 
@@ -47,6 +48,7 @@ TEXT = r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f\u2028\u2029]*[^\s\x00-\x1
 VERSION = r"^[1-9][0-9]?\.(0|[1-9][0-9]{0,2})$"
 SUFFIX = r"^(-[a-z0-9]+(\.[a-z0-9]+)*)*$"
 URL_PATH = r"^/[!-~]*$"
+URL = r"^https?://[!-~]+$"
 INNER_PATH = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$"
 """A path in the repository, with / on every machine: it cannot leave it."""
 UNSEEN = ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp")
@@ -59,10 +61,18 @@ def _requirement(text: str) -> str:
         parsed = Requirement(text)
     except InvalidRequirement as error:
         reason = str(error).split("\n")[0]
-        raise ValueError(f"{shortened(repr(text))} is not a requirement such as hypercorn>=0.17.3: {reason}") from None
+        raise ValueError(f"{shortened(repr(text))} is not a requirement such as uvicorn>=0.30: {reason}") from None
     if parsed.url:
-        raise ValueError("a requirement by URL cannot be locked; write its name and version, such as hypercorn>=0.17.3")
+        raise ValueError("a requirement by URL cannot be locked; write its name and version, such as uvicorn>=0.30")
     return text
+
+
+def _license(text: str) -> str:
+    try:
+        return canonicalize_license_expression(text)
+    except InvalidLicenseExpression:
+        why = "is not an expression of SPDX licenses such as MIT or Apache-2.0 AND MIT"
+        raise ValueError(f"{shortened(repr(text))} {why}") from None
 
 
 def _listed(value: object) -> object:
@@ -133,6 +143,9 @@ TagName = Annotated[str, Field(pattern=TAG)]
 Text = Annotated[str, Field(pattern=TEXT, max_length=1000), AfterValidator(_seen)]
 Version = Annotated[str, AfterValidator(_version), WithJsonSchema({"type": "string", "pattern": VERSION})]
 Suffix = Annotated[str, Field(pattern=SUFFIX, max_length=32), AfterValidator(_suffix)]
+ProjectName = Annotated[str, Field(pattern=project.NAME, max_length=LONGEST)]
+Url = Annotated[str, Field(pattern=URL, max_length=1000)]
+License = Annotated[str, AfterValidator(_license)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 UrlPath = Annotated[str, Field(pattern=URL_PATH)]
 InnerPath = Annotated[str, Field(pattern=INNER_PATH)]
@@ -162,6 +175,17 @@ class _Entry(BaseModel):
         return value
 
 
+class ProjectEntry(_Entry):
+    """Whose images these are: every image says so in its labels."""
+
+    name: ProjectName = Field(description="what our own labels (io.NAME), the cache folder and the builder are called")
+    source: Url = Field(description="the repository")
+    url: Url = Field(description="the images' page")
+    documentation: Url = Field(description="where users read how to use the images")
+    vendor: Text = Field(description="who publishes them")
+    licenses: License = Field(description="an SPDX expression, such as MIT")
+
+
 class OSEntry(_Entry):
     """A base operating system."""
 
@@ -188,7 +212,7 @@ class PythonEntry(_Entry):
 class ExtraEntry(_Entry):
     """Something optional that an image can have."""
 
-    requirement: Requires = Field(description="what is installed for it, such as hypercorn[h3]")
+    requirement: Requires = Field(description="what is installed for it, such as uvicorn[standard]")
     package: Distribution = Field(description="the distribution that is installed if and only if the extra is there")
     facts: dict[Name, Text] = Field(default={}, description="what is true of an image that has it, for its tests")
     description: Text
@@ -242,6 +266,7 @@ class MatrixFile(_Entry):
 
     model_config = ConfigDict(title="matrix.yaml")
 
+    project: ProjectEntry = Field(description="whose images these are")
     registry: Registry = Field(description="where the images are published, such as docker.io")
     namespace: Namespace = Field(description="the registry's namespace, before the image's name")
     platforms: Annotated[list[Platform], Field(min_length=1)] = Field(description="what every image is built for")
@@ -328,10 +353,12 @@ _KINDS = {
 _PATTERNS = {
     NAME: "is not a name: allowed are lower-case letters and digits, with . _ or - between them",
     TAG: "is not a tag: allowed are letters, digits, . _ and -, at most 128",
-    NAMESPACE: "is not a namespace such as hypercorn or team/web: allowed are lower-case letters, digits and . _ - /",
+    NAMESPACE: "is not a namespace such as team or group/team: allowed are lower-case letters, digits and . _ - /",
     REGISTRY: "is not a registry such as docker.io or localhost:5000: a host, without https:// and without a path",
-    DISTRIBUTION: "is not a distribution such as hypercorn: allowed are lower-case letters and digits, with - between",
+    DISTRIBUTION: "is not a distribution such as uvicorn: allowed are lower-case letters and digits, with - between",
     TEXT: "must be one line of text that is not empty, without space around it (over several lines of YAML: after >-)",
+    project.NAME: "is not a project's name: allowed are lower-case letters and digits, first a letter, with - between",
+    URL: "is not an address such as https://example.org/images",
     URL_PATH: "is not a path such as /health",
     INNER_PATH: "is not a path in this repository such as templates/Dockerfile.j2",
     SUFFIX: "is not a suffix such as -slim (or empty)",
@@ -351,6 +378,7 @@ def _shown(source: Source, where: list[str | int], value: object) -> str:
 def _keys(where: list[str | int]) -> list[str]:
     """Return the keys that are allowed beside the last one of `where`."""
     entries: dict[str, Any] = {
+        "project": ProjectEntry,
         "os": OSEntry,
         "pythons": PythonEntry,
         "extras": ExtraEntry,

@@ -32,14 +32,14 @@ def document(variant: Variant, platform: str, origin: str, revision: str, epoch:
             },
             "resolvedDependencies": [source, base],
         },
-        "runDetails": {"builder": {"id": _builder()}, **_run()},
+        "runDetails": {"builder": {"id": _builder(variant.matrix.project.name)}, **_run()},
     }
 
 
-def _builder() -> str:
+def _builder(project: str) -> str:
     """Name who built: the workflow on GitHub, by its own variables, else whoever runs this."""
     workflow = os.environ.get("GITHUB_WORKFLOW_REF")
-    return f"{os.environ['GITHUB_SERVER_URL']}/{workflow}" if workflow else "urn:hypercorn-images:make-push"
+    return f"{os.environ['GITHUB_SERVER_URL']}/{workflow}" if workflow else f"urn:{project}:make-push"
 
 
 def _run() -> dict[str, object]:

@@ -19,7 +19,6 @@ from docker.errors import DockerException, NotFound
 
 from imagematrix.console import say
 from imagematrix.errors import UserError, explained
-from imagematrix.labels import SMOKE
 from imagematrix.matrix.model import Probe, Variant
 
 LIMIT = 180.0
@@ -55,7 +54,9 @@ def pulled(client: DockerClient, reference: str) -> Iterator[str]:
         _removed(reference, lambda: client.images.remove(reference))
 
 
-def check(client: DockerClient, reference: str, variant: Variant, platform: str, labels: Mapping[str, str]) -> None:
+def check(
+    client: DockerClient, reference: str, variant: Variant, platform: str, labels: Mapping[str, str | None]
+) -> None:
     """Prove an image that the engine has and that must have these labels. Raises UserError saying what is wrong."""
     image = client.images.get(reference)
     for label, value in labels.items():
@@ -64,7 +65,9 @@ def check(client: DockerClient, reference: str, variant: Variant, platform: str,
     probe = variant.image.server.probe
     ports: Any = {f"{probe.port}/tcp": ("127.0.0.1", None)}
     try:
-        container = client.containers.run(reference, detach=True, ports=ports, labels={SMOKE: variant.target})
+        container = client.containers.run(
+            reference, detach=True, ports=ports, labels={variant.matrix.labels.smoke: variant.target}
+        )
     except DockerException as error:
         raise UserError(f"does not start on {platform}: {error}") from None
     try:

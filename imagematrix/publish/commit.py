@@ -21,9 +21,9 @@ class Commit:
     time: int
 
     @property
-    def day(self) -> datetime.date:
-        """The day of its time, in UTC wherever one is."""
-        return datetime.datetime.fromtimestamp(self.time, datetime.timezone.utc).date()
+    def moment(self) -> datetime.datetime:
+        """Its time, in UTC wherever one is."""
+        return datetime.datetime.fromtimestamp(self.time, datetime.timezone.utc)
 
 
 def _git(root: Path, *arguments: str) -> bytes:

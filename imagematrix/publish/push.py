@@ -25,7 +25,7 @@ from imagematrix import cli, labels
 from imagematrix.build import bake
 from imagematrix.console import say, table
 from imagematrix.errors import UserError, explained
-from imagematrix.machine import buildkit, cache, engine, images
+from imagematrix.machine import base_image, buildkit, cache, engine, images
 from imagematrix.matrix.loading import load
 from imagematrix.matrix.model import Destination, Variant
 from imagematrix.prove import provenance, sbom, sign, smoke
@@ -105,10 +105,10 @@ class Publisher:
             digest = decision.published.digest
             self.registry.tag(f"{repository}@{digest}", [f"{repository}:{tag}" for tag in decision.stale_tags])
             return Outcome(variant, "tagged", ", ".join(decision.stale_tags), digest)
-        revision = commit.last_change(self.root, paths(variant))
-        published = self.build(variant, builder, revision.revision, self.epoch_of(variant))
+        changed = commit.last_change(self.root, paths(variant))
+        published = self.build(variant, builder, changed)
         try:
-            self.prove(variant, published, revision.revision)
+            self.prove(variant, published, changed)
             kept = self.move_tags(variant, published.digest)
         except (UserError, DockerException, OSError) as error:
             left = f"{repository}@{published.digest} is pushed, its tags are not moved"
@@ -123,7 +123,7 @@ class Publisher:
         ancestor = variant.at(variant.image.lineage[0])
         return self.epoch if self.epoch is not None else commit.last_change(self.root, paths(ancestor)).time
 
-    def build(self, variant: Variant, builder: str, revision: str, epoch: int) -> Published:
+    def build(self, variant: Variant, builder: str, changed: commit.Commit) -> Published:
         """Build a variant for all its platforms and push it without a tag. Raises UserError."""
         say(f"{variant.name}: building for {', '.join(variant.matrix.platforms)} on {builder} …")
         repository = self.where.repository(variant.image)
@@ -131,7 +131,7 @@ class Publisher:
         with tempfile.TemporaryDirectory(prefix="push-") as scratch, log.open("wb") as output:
             metadata = Path(scratch, "metadata.json")
             options = ["--builder", builder, "--metadata-file", str(metadata)]
-            overrides = {variant.target: self.override(variant, revision, epoch)}
+            overrides = {variant.target: self.override(variant, changed)}
             built, _ = bake.bake(self.engine.buildx, self.context, overrides, overrides, options, output)
             if not built:
                 raise UserError(f"{complaint(log.read_text(encoding='utf-8', errors='replace'))} (log: {log})")
@@ -141,17 +141,21 @@ class Publisher:
             raise UserError(f"the registry has not got what was pushed as {repository}@{digest}")
         return published
 
-    def override(self, variant: Variant, revision: str, epoch: int) -> dict[str, object]:
+    def override(self, variant: Variant, changed: commit.Commit) -> dict[str, object]:
         """Return what publishing adds to docker-bake.json.
 
         Attestations are not BuildKit's but cosign's: in the index, their times would change its digest.
         """
         repository = self.where.repository(variant.image)
-        arguments = {"SOURCE_DATE_EPOCH": str(epoch), "REVISION": revision, "BUILDKIT_MULTI_PLATFORM": "1"}
+        arguments = {
+            "SOURCE_DATE_EPOCH": str(self.epoch_of(variant)),
+            "REVISION": changed.revision,
+            "BUILDKIT_MULTI_PLATFORM": "1",
+        }
         output = f"type=image,name={repository},push=true,push-by-digest=true,name-canonical=true"
         settings: dict[str, object] = {
             "args": arguments,
-            "labels": {labels.BASE_DIGEST: variant.base_digest},
+            "labels": {labels.CREATED: changed.moment.isoformat()},
             "platforms": list(variant.matrix.platforms),
             "tags": [],
             "attest": ["type=provenance,disabled=true", "type=sbom,disabled=true"],
@@ -162,10 +166,15 @@ class Publisher:
             settings["contexts"] = {variant.pinned_base: f"docker-image://{mirrored}"}
         return settings
 
-    def prove(self, variant: Variant, published: Published, revision: str) -> None:
+    def prove(self, variant: Variant, published: Published, changed: commit.Commit) -> None:
         """Start the image of each platform, attach what is in it and where it comes from, sign. Raises UserError."""
         repository, client = self.where.repository(variant.image), self.engine.client()
-        said = {labels.REVISION: revision, labels.BASE_NAME: variant.pinned_base}
+        said = {
+            labels.REVISION: changed.revision,
+            labels.CREATED: changed.moment.isoformat(),
+            labels.BASE_NAME: variant.pinned_base,
+            labels.BASE_DIGEST: variant.base_digest,
+        }
         for platform in variant.matrix.platforms:
             if platform not in published.platforms:
                 raise UserError(f"{platform} is not in {published.digest}")
@@ -177,7 +186,7 @@ class Publisher:
                 say(f"{variant.name}: attesting {len(installed)} distributions on {platform} …")
                 contents = sbom.document(repository, published.platforms[platform], installed)
                 origin, epoch = commit.origin(self.root), self.epoch_of(variant)
-                source = provenance.document(variant, platform, origin, revision, epoch)
+                source = provenance.document(variant, platform, origin, changed.revision, epoch)
                 self.signer.attest(reference, sbom.PREDICATE, contents)
                 self.signer.attest(reference, provenance.PREDICATE, source)
         if self.signer:
@@ -229,7 +238,7 @@ def refuse_stand_ins(registry: Registry, where: Destination, decisions: Iterable
         if allowed and is_loopback(where.registry):
             continue
         found = registry.inspect(mirror_of(variant))
-        if name.startswith("standin/") or (found and labels.STANDIN in found.labels):
+        if name.startswith("standin/") or (found and base_image.is_standin(found.labels)):
             why = "--allow-stand-ins is for a registry on loopback" if allowed else "it proves and is never shipped"
             raise UserError(f"{name} is a stand-in at {mirror_of(variant)}: {why}")
 

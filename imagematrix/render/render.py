@@ -56,12 +56,12 @@ class Rendered:
 
     def why_stale(self, variant: Variant, found: Mapping[str, str]) -> str | None:
         """Compare an image's labels with what the variant is made from; return what differs, None if nothing does."""
-        parent = variant.image.parent
-        if found.get(labels.INPUTS) == self.inputs[variant]:
+        parent, own = variant.image.parent, self.matrix.labels
+        if found.get(own.inputs) == self.inputs[variant]:
             return None
         if found.get(labels.BASE_NAME) != variant.pinned_base:
             return f"base changed: {found.get(labels.BASE_NAME)} -> {variant.pinned_base}"
-        if parent and found.get(labels.PARENT) != self.inputs[variant.at(parent)]:
+        if parent and found.get(own.parent) != self.inputs[variant.at(parent)]:
             return f"parent changed: {parent.name}"
         return "inputs changed"
 
@@ -206,14 +206,22 @@ def fixed_labels(variant: Variant) -> dict[str, str]:
     https://github.com/opencontainers/image-spec/blob/main/annotations.md
     """
     description = f"{variant.image.description}, on Python {variant.python.version} and {variant.os.description}"
+    project, own = variant.matrix.project, variant.matrix.labels
     return {
         labels.TITLE: variant.image.title,
         labels.DESCRIPTION: description,
         labels.VERSION: variant.server_version,
-        labels.PYTHON: variant.python.version,
-        labels.OS: variant.os.name,
-        labels.EXTRAS: " ".join(extra.name for extra in variant.extras),
-        **{f"{labels.DROPPED}.{one.extra.name}": one.exclusion.reason for one in variant.dropped},
+        labels.SOURCE: project.source,
+        labels.URL: project.url,
+        labels.DOCUMENTATION: project.documentation,
+        labels.VENDOR: project.vendor,
+        labels.LICENSES: project.licenses,
+        **({labels.BASE_DIGEST: variant.base_digest} if variant.base_digest else {}),
+        own.python: variant.python.version,
+        own.end_of_life: variant.python.end_of_life.isoformat(),
+        own.os: variant.os.name,
+        own.extras: " ".join(extra.name for extra in variant.extras),
+        **{f"{own.dropped}.{one.extra.name}": one.exclusion.reason for one in variant.dropped},
     }
 
 
@@ -245,9 +253,10 @@ def _bake(variants: Iterable[Variant], inputs: Mapping[Variant, str]) -> dict[st
 
 
 def _input_labels(variant: Variant, inputs: Mapping[Variant, str]) -> dict[str, str]:
-    made = {labels.INPUTS: inputs[variant]}
+    own = variant.matrix.labels
+    made = {own.inputs: inputs[variant]}
     if variant.image.parent:
-        made[labels.PARENT] = inputs[variant.at(variant.image.parent)]
+        made[own.parent] = inputs[variant.at(variant.image.parent)]
     return made
 
 

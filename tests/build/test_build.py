@@ -41,7 +41,8 @@ class Builder(build.Builder):
         return self.bakes.pop(0)(targets)
 
     def holds(self, variant: Variant) -> None:
-        image = SimpleNamespace(id=variant.name, labels={labels.INPUTS: "sha256:inputs", labels.BASE_ID: "sha256:base"})
+        own = variant.matrix.labels
+        image = SimpleNamespace(id=variant.name, labels={own.inputs: "sha256:inputs", own.base_id: "sha256:base"})
         self.client.has |= dict.fromkeys(variant.references, image)
 
 
@@ -102,6 +103,18 @@ def test_a_base_that_is_not_the_pinned_one_is_a_failure(
 def test_the_pins_of_the_lock_are_asked_for(matrix: Matrix, variants: list[Variant]) -> None:
     matrix.locks._bases = {variants[0].base: "sha256:pinned"}
     assert build.pins(variants) == {variants[0].base: "sha256:pinned"}
+
+
+def test_an_image_on_a_stand_in_does_not_claim_the_digest_of_the_official_base(
+    builder: build.Builder, matrix: Matrix, variants: list[Variant], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matrix.locks._bases = {variants[0].base: "sha256:pinned"}
+    builder.engine, asked = SimpleNamespace(buildx=[]), {}
+    monkeypatch.setattr(build.bake, "bake", lambda buildx, root, overrides, targets: asked.update(overrides))
+    for standin, digest in ((True, {labels.BASE_DIGEST: ""}), (False, {})):
+        base = Base(variants[0].base, "reference", "sha256:id", None, standin)
+        build.Builder.run(builder, {variants[0]: base})
+        assert asked[variants[0].target]["labels"] == {matrix.labels.base_id: "sha256:id", **digest}
 
 
 def test_what_bake_gave_up_for_anothers_failure_is_built_again(builder: Builder, variants: list[Variant]) -> None:

@@ -17,7 +17,9 @@ from docker.errors import NotFound
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from imagematrix import labels
+from imagematrix.machine.base_image import own_labels
+
+OWN = own_labels()
 
 LIMIT = 60.0
 """Seconds within which anything a test waits for must have happened, on a slow machine under load."""
@@ -115,7 +117,7 @@ class Runner:
             command,
             environment=dict(environment or {}),
             ports=dict.fromkeys(publish, ("127.0.0.1", None)),
-            labels={labels.TEST: self.session},
+            labels={OWN.test: self.session},
             **options,
         )
         try:
@@ -128,7 +130,7 @@ class Runner:
 
     def sweep(self) -> None:
         """Remove what an interrupted test left behind."""
-        for container in self.client.containers.list(all=True, filters={"label": f"{labels.TEST}={self.session}"}):
+        for container in self.client.containers.list(all=True, filters={"label": f"{OWN.test}={self.session}"}):
             remove(container)
 
     @contextmanager
@@ -136,7 +138,7 @@ class Runner:
         """Build an image as a user does and return a tag of its own, by which it is removed again."""
         tag = f"hypercorn-images-test:{uuid.uuid4().hex}"
         context = io.BytesIO(archive({"Dockerfile": dockerfile, **files}))
-        marks = {labels.TEST: self.session}
+        marks = {OWN.test: self.session}
         self.client.images.build(fileobj=context, custom_context=True, tag=tag, rm=True, forcerm=True, labels=marks)
         try:
             yield tag

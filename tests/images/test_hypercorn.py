@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from docker.client import DockerClient
 
-from imagematrix.labels import DROPPED, EXTRAS
 from imagematrix.matrix.model import Variant
 from tests.images.container import Container, Runner, broken, installed
 from tests.images.covering import worker_classes
@@ -55,14 +54,17 @@ def test_a_build_leaves_no_trace_of_its_secrets(unmodified: Container) -> None:
 
 
 def test_labels(variant: Variant, image: str, client: DockerClient) -> None:
-    labels = client.images.get(image).labels
+    labels, own, project = client.images.get(image).labels, variant.matrix.labels, variant.matrix.project
     assert labels["org.opencontainers.image.version"] == variant.server_version
     assert labels["org.opencontainers.image.title"] == variant.image.title
     assert variant.base.rpartition(":")[2] in labels["org.opencontainers.image.base.name"]
     assert labels["org.opencontainers.image.revision"]
-    assert labels[EXTRAS].split() == [extra.name for extra in variant.extras]
-    dropped = {key: text for key, text in labels.items() if key.startswith(f"{DROPPED}.")}
-    assert dropped == {f"{DROPPED}.{one.extra.name}": one.exclusion.reason for one in variant.dropped}
+    about = ("source", "url", "documentation", "vendor", "licenses")
+    assert [labels[f"org.opencontainers.image.{one}"] for one in about] == [getattr(project, one) for one in about]
+    assert labels[own.end_of_life] == str(variant.python.end_of_life)
+    assert labels[own.extras].split() == [extra.name for extra in variant.extras]
+    dropped = {key: text for key, text in labels.items() if key.startswith(f"{own.dropped}.")}
+    assert dropped == {f"{own.dropped}.{one.extra.name}": one.exclusion.reason for one in variant.dropped}
 
 
 def test_all_its_tags_are_one_image(variant: Variant, client: DockerClient) -> None:

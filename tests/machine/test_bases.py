@@ -6,9 +6,8 @@ import pytest
 from docker.errors import APIError, ImageNotFound, NotFound
 from requests.exceptions import ReadTimeout
 
-from imagematrix import labels
 from imagematrix.errors import UserError
-from imagematrix.machine import apt, artefacts, catalogue, images, standins
+from imagematrix.machine import apt, artefacts, base_image, catalogue, images, standins
 from imagematrix.machine.base_image import Base, Unavailable
 from imagematrix.machine.catalogue import Artefact
 from imagematrix.machine.engine import Engine
@@ -29,7 +28,7 @@ class FakeImage:
     def __init__(self, engine, reference, standin=False):
         self.engine = engine
         self.id = f"sha256:{reference}"
-        self.labels = {labels.STANDIN: "true"} if standin else {}
+        self.labels = {base_image.own_labels().standin: "true"} if standin else {}
         digest = reference if "@" in reference else f"{reference.rpartition(':')[0]}@sha256:abc"
         self.attrs = {"RepoDigests": [] if standin else [digest]}
 
@@ -169,10 +168,10 @@ class TestObtain:
     def test_a_stand_in_whose_script_has_changed_is_made_again(self, scripts):
         engine = FakeEngine(has=["standin/python:3.13-slim-trixie"], registry=api_error(500, NO_REGISTRY))
         image = engine.has["standin/python:3.13-slim-trixie"]
-        image.labels[labels.STANDIN_SCRIPT] = artefacts.script_digest("slim-pyenv.sh")
+        image.labels[base_image.own_labels().standin_script] = artefacts.script_digest("slim-pyenv.sh")
         obtain(engine, "python:3.13-slim-trixie")
         assert engine.imported == {}
-        image.labels[labels.STANDIN_SCRIPT] = "sha256:of another script"
+        image.labels[base_image.own_labels().standin_script] = "sha256:of another script"
         obtain(engine, "python:3.13-slim-trixie")
         assert list(engine.imported) == ["standin/python:3.13-slim-trixie"]
 

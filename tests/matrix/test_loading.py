@@ -24,6 +24,8 @@ LATEST = "latest: {os: slim}"
 BASE = '"python:3.9-trixie"'
 END = "2025-10-31"
 
+PAGE = "url: https://hub.docker.com/r/hypercorn/hypercorn"
+
 
 def other(text: str) -> str:
     """One more exclusion before the first."""
@@ -32,7 +34,7 @@ def other(text: str) -> str:
 
 MISTAKES = {
     # unknown and missing keys
-    "unknown key": ("registry:", "regestry:", "regestry is unknown; did you mean registry? allowed: registry, namespace"),
+    "unknown key": ("registry:", "regestry:", "regestry is unknown; did you mean registry? allowed: project, registry"),
     "unknown key of a Python": (PYTHON_39, PYTHON_39.replace("status", "statsu"), "pythons.3.9.statsu is unknown; did you"),
     "unknown key of an exclusion": ("    extra: trio\n", "    extras: trio\n", "did you mean extra? allowed: python, os"),
     "missing key": ("registry: docker.io\n", "", "registry is missing"),
@@ -56,6 +58,11 @@ MISTAKES = {
     "a time": (END, "2025-10-31 10:00:00", "must be a date as YYYY-MM-DD, not 2025-10-31 10:00:00"),
     "a year": (END, "2025", "must be a date as YYYY-MM-DD, not 2025"),
     "enormous number": ("docker.io", "0x" + "f" * 5000, "is read as a number"),
+    # the project
+    "a project without a name": ("  name: hypercorn-images\n", "", "project.name is missing"),
+    "a project's name for a path": ("name: hypercorn-images", "name: ../x", "'../x' is not a project's name"),
+    "an address that is none": (PAGE, "url: the page", "'the page' is not an address such as https://"),
+    "a license that is none": ("licenses: MIT", "licenses: free", "'free' is not an expression of SPDX licenses"),
     # versions as floats
     "float key": ('"3.10":', "3.10:", 'the key 3.10 is read as a number (3.1); write it in quotes: "3.10"'),
     "float value": ('python: "3.9"', "python: 3.10", 'exclusions.0.python: 3.10 is read as a number (3.1); write it in'),
@@ -67,14 +74,14 @@ MISTAKES = {
     "Python with a word": ('"3.15":', "python3.15:", "'python3.15' is not a Python version such as 3.13"),
     "base without a tag": (BASE, "python", "'python' is not an image with a tag such as python:3.13-slim-trixie"),
     "registry as address": ("docker.io", "https://docker.io", "is not a registry such as docker.io"),
-    "namespace in capitals": ("namespace: hypercorn", "namespace: Hypercorn", "is not a namespace such as hypercorn"),
+    "namespace in capitals": ("namespace: hypercorn", "namespace: Hypercorn", "is not a namespace such as team"),
     "image in capitals": ("hypercorn-fastapi:", "hypercorn-FastAPI:", "is not a name: allowed are lower-case letters"),
     "unknown platform": ("linux/amd64", "linux/amd46", "must be 'linux/amd64' or 'linux/arm64', not 'linux/amd46'"),
     "wrong libc": ("libc: musl", "libc: muslc", "must be 'glibc' or 'musl', not 'muslc'"),
     "suffix without a dash": ("suffix: -slim", "suffix: slim", "'slim' is not a suffix such as -slim (or empty)"),
-    "not a requirement": (SERVER, '["hypercorn=>1"]', "'hypercorn=>1' is not a requirement such as hypercorn>=0.17.3:"),
+    "not a requirement": (SERVER, '["hypercorn=>1"]', "'hypercorn=>1' is not a requirement such as uvicorn>=0.30:"),
     "requirement by URL": (SERVER, '["hypercorn @ https://a.b/c.whl"]', "a requirement by URL cannot be locked"),
-    "package in capitals": ("package: trio", "package: Trio", "'Trio' is not a distribution such as hypercorn"),
+    "package in capitals": ("package: trio", "package: Trio", "'Trio' is not a distribution such as uvicorn"),
     "alias with a space": (LATEST, '"lat est": {os: slim}', "'lat est' is not a tag"),
     "empty reason": (f"reason: {REASON}", 'reason: ""', "must be one line of text that is not empty"),
     "reason over lines": (f"reason: {REASON}", "reason: |\n      a\n      b", "must be one line of text"),

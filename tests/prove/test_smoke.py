@@ -10,7 +10,6 @@ import pytest
 from docker.errors import APIError
 from requests.exceptions import ReadTimeout
 
-from imagematrix import labels
 from imagematrix.build import clean
 from imagematrix.errors import UserError
 from imagematrix.matrix.model import Matrix, Variant
@@ -146,7 +145,7 @@ def test_a_complaint_in_the_log(container: FakeContainer, variant: Variant, line
     assert str(caught.value) == f"complains on linux/amd64: {line}"
 
 
-def test_clean_finds_what_a_killed_smoke_test_left() -> None:
-    left = {labels.TEST: ["a test's"], labels.SMOKE: ["a push's"]}
+def test_clean_finds_what_a_killed_smoke_test_left(matrix: Matrix) -> None:
+    left = {matrix.labels.test: ["a test's"], matrix.labels.smoke: ["a push's"]}
     listed = SimpleNamespace(list=lambda all, filters: left[filters["label"]] if all else [])
-    assert clean.containers(SimpleNamespace(containers=listed)) == ["a test's", "a push's"]
+    assert clean.containers(SimpleNamespace(containers=listed), matrix.labels) == ["a test's", "a push's"]

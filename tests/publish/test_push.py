@@ -5,7 +5,9 @@ Each test goes on from where the one before left the registry; the last ones sta
 
 from __future__ import annotations
 
+import datetime
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -87,6 +89,19 @@ def test_the_provenance_names_commit_and_base(
     text = json.dumps(found)
     assert lock[BASE].removeprefix("sha256:") in text
     assert index.labels["org.opencontainers.image.revision"] in text
+
+
+def test_the_image_says_when_its_commit_was_made_and_which_digest_its_base_has(
+    repository: Repository, client: Client, first: dict[str, str]
+) -> None:
+    index = client.inspect(f"{repository.environment['REGISTRY']}/hypercorn@{first[PLAIN]}")
+    assert index
+    command = ["git", "show", "--no-patch", "--format=%ct", index.labels["org.opencontainers.image.revision"]]
+    time = int(subprocess.run(command, cwd=repository.root, check=True, capture_output=True).stdout)
+    created = datetime.datetime.fromisoformat(index.labels["org.opencontainers.image.created"])
+    assert (created.timestamp(), created.utcoffset()) == (time, datetime.timedelta(0))
+    lock = json.loads((repository.root / "locks/bases.json").read_text())
+    assert index.labels["org.opencontainers.image.base.digest"] == lock[BASE]
 
 
 def test_no_secret_is_in_a_label_or_a_log(

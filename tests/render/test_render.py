@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from imagematrix.matrix.model import Matrix
-from imagematrix.render.render import Files, covering, describe, input_digest, render, runtime
+from imagematrix.render.render import Files, covering, describe, fixed_labels, input_digest, render, runtime
 from tests.conftest import REPOSITORY, Repository
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -140,6 +140,13 @@ def test_a_reason_reaches_the_label_as_it_is(repository: Repository, reason: str
     assert label(text, "io.hypercorn-images.dropped.h3") == reason
     facts = json.loads(files["hypercorn/python3.8-alpine/image.json"].data)
     assert facts["dropped"]["h3"] == reason
+
+
+def test_the_base_digest_is_a_label_where_the_base_is_pinned(matrix: Matrix) -> None:
+    pinned, other = (matrix.variant("hypercorn", python, "slim") for python in ("3.13", "3.14"))
+    matrix.locks._bases = {pinned.base: "sha256:pinned"}
+    assert fixed_labels(pinned)["org.opencontainers.image.base.digest"] == "sha256:pinned"
+    assert "org.opencontainers.image.base.digest" not in fixed_labels(other)
 
 
 def test_the_digest_of_inputs_sees_every_change(matrix: Matrix, files: Files) -> None:
