@@ -69,7 +69,7 @@ plan: $(VENV)/ready ## say what push would do with each variant, and why (REGIST
 push: $(VENV)/ready ## publish what has changed: build, prove, sign, tag (BUILDER=, REGISTRY=, DRY_RUN=1)
 	@$(RUN) -m imagematrix.publish.push $(FILTERS) $(if $(DRY_RUN),--dry-run) $(if $(ALLOW_STAND_INS),--allow-stand-ins)
 
-outdated: $(VENV)/ready ## say what has a newer base or package, and which Python's support ends soon
+outdated: $(VENV)/ready ## say what has a newer base or package, and how long each Python is supported
 	@$(RUN) -m imagematrix.find.outdated $(FILTERS)
 
 upstream: $(VENV)/ready ## say what the runtime assumes that the newest releases and pre-releases would break (needs the network)

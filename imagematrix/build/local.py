@@ -22,8 +22,8 @@ from imagematrix.errors import UserError
 from imagematrix.machine import address, base_image, engine, images
 from imagematrix.matrix.loading import load
 from imagematrix.matrix.model import Variant
+from imagematrix.render.isolation import stale
 from imagematrix.render.render import Rendered, render
-from imagematrix.render.tree import compare
 
 
 @dataclass(frozen=True)
@@ -174,11 +174,9 @@ def revision_of(folder: Path) -> str:
 
 def refuse_stale(folder: Path, rendered: Rendered, variants: Iterable[Variant]) -> None:
     """Raise UserError if a file that building these variants reads is not as it should be."""
-    changes = compare(folder, rendered.files)
-    stale = sorted({*changes.missing, *changes.stale} & rendered.needed(variants))
-    if stale:
-        more = f" and {len(stale) - 1} more" if len(stale) > 1 else ""
-        raise UserError(f"build/{stale[0]}{more}: is stale; run: make generate")
+    if found := stale(folder, rendered, variants):
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        raise UserError(f"build/{found[0]}{more}: is stale; run: make generate")
 
 
 def main(argv: list[str] | None = None) -> int:

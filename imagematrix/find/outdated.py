@@ -1,4 +1,4 @@
-"""`make outdated`: what a maintainer would want to renew: bases, locked packages, Pythons whose support ends soon.
+"""`make outdated`: what a maintainer would want to renew: bases, locked packages, how long each Python is supported.
 
 Nothing is changed; `make lock` and an edit of matrix.yaml do that. What cannot be asked here is said to be unknown.
 """
@@ -56,12 +56,17 @@ def packages(name: str, locked: Mapping[str, str], resolved: Mapping[str, str]) 
 def pythons(some: Iterable[Python], today: datetime.date) -> list[Finding]:
     """Return the Pythons that the matrix calls stable and whose support has ended, or ends within 90 days."""
     ending = [one for one in some if one.status == "stable" and one.end_of_life - today <= SOON]
-    return [
-        Finding("python", one.version, "stable", f"eol since {one.end_of_life}")
-        if one.end_of_life <= today
-        else Finding("python", one.version, "stable", f"eol in {(one.end_of_life - today).days} days")
-        for one in ending
-    ]
+    return [Finding("python", one.version, one.status, _left(one, today)) for one in ending]
+
+
+def support(some: Iterable[Python], today: datetime.date) -> list[tuple[str, str, str]]:
+    """Return for each Python its version, its status in the matrix and how long it is supported."""
+    return [(one.version, one.status, _left(one, today)) for one in some]
+
+
+def _left(python: Python, today: datetime.date) -> str:
+    days = (python.end_of_life - today).days
+    return f"eol in {days} days" if days > 0 else f"eol since {python.end_of_life}"
 
 
 def resolve(matrix: Matrix, variants: Iterable[Variant]) -> list[Finding]:
@@ -92,13 +97,14 @@ def _shared(matrix: Matrix, python: Python, libcs: Iterable[str]) -> bool:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the verb; return the exit status."""
-    parser = cli.parser("Say what has a newer base or package, and which Python's support ends within 90 days.")
+    parser = cli.parser("Say what has a newer base or package, and how long each Python is supported.")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     parser.add_argument("--date", default="", help="the day to count from, such as 20261122 (default: today)")
     arguments = parser.parse_args(argv)
     matrix = load(arguments.root)
     variants = cli.select(matrix, arguments)
-    findings = pythons(dict.fromkeys(variant.python for variant in variants), _day(arguments.date))
+    today, some = _day(arguments.date), dict.fromkeys(variant.python for variant in variants)
+    findings = pythons(some, today)
     try:
         found = newest(Registry(engine.ensure(say).buildx), sorted({variant.base for variant in variants}))
         findings += bases(variants, found)
@@ -107,8 +113,11 @@ def main(argv: list[str] | None = None) -> int:
     findings += resolve(matrix, variants)
     if arguments.json:
         print(json.dumps([asdict(finding) for finding in findings], indent=2))
-    elif findings:
-        table(("what", "which", "now", "new"), ((one.kind, one.name, one.now, one.new) for one in findings))
+    else:
+        table(("Python", "status", "support"), support(some, today))
+        if findings:
+            print()
+            table(("what", "which", "now", "new"), ((one.kind, one.name, one.now, one.new) for one in findings))
     say(f"{len(findings)} outdated")
     return 0
 

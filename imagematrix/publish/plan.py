@@ -161,7 +161,7 @@ def main(argv: list[str] | None = None) -> int:
     variants = cli.select(matrix, arguments)
     if arguments.jobs:
         refuse_unpinned(variants)
-    rendered = render(matrix, arguments.root)
+    rendered = render(matrix, arguments.root, cli.with_parents(variants))
     registry = Registry(engine.ensure(say).buildx)
     decisions = survey(registry, where, variants, rendered)
     if arguments.jobs or arguments.tests:

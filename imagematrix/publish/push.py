@@ -32,8 +32,8 @@ from imagematrix.prove import provenance, sbom, sign, smoke
 from imagematrix.publish import commit, plan
 from imagematrix.publish.plan import Decision
 from imagematrix.registry import Published, Registry, complaint, has_login, is_loopback
-from imagematrix.render.render import Files, Rendered, render
-from imagematrix.render.tree import compare
+from imagematrix.render.isolation import stale
+from imagematrix.render.render import Rendered, render
 
 
 @dataclass(frozen=True)
@@ -220,10 +220,10 @@ def mirror_of(variant: Variant) -> str:
 # --- refusals, all before anything is built ---
 
 
-def refuse(root: Path, where: Destination, files: Files, variants: Sequence[Variant]) -> None:
+def refuse(root: Path, where: Destination, rendered: Rendered, variants: Sequence[Variant]) -> None:
     """Raise UserError if the commit is not fit to be published, or nobody is logged in."""
     commit.refuse_unless_committed(root)
-    if compare(root / "build", files).any:
+    if stale(root / "build", rendered, variants):
         raise UserError("build/ is stale: run make generate and commit")
     plan.refuse_unpinned(variants)
     host = where.registry
@@ -251,9 +251,9 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     root, matrix = arguments.root, load(arguments.root)
     where = plan.destination(matrix, arguments.registry)
-    rendered = render(matrix, root)
     variants = cli.select(matrix, arguments)
-    refuse(root, where, rendered.files, variants)
+    rendered = render(matrix, root, cli.with_parents(variants))
+    refuse(root, where, rendered, variants)
     host_engine = engine.ensure(say)
     registry = Registry(host_engine.buildx)
     decisions = plan.survey(registry, where, variants, rendered)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from imagematrix.matrix.model import Matrix
-from imagematrix.render.render import MANIFEST, File, Files, manifest
-
-BAKE, TAGS = "docker-bake.json", "tags.json"
+from imagematrix.matrix.model import Matrix, Variant
+from imagematrix.render.render import BAKE, MANIFEST, TAGS, File, Files, Rendered, manifest
+from imagematrix.render.tree import compare
 
 
 def with_others(matrix: Matrix, wanted: Files, folder: Path) -> Files:
@@ -25,6 +25,13 @@ def with_others(matrix: Matrix, wanted: Files, folder: Path) -> Files:
 def complete(matrix: Matrix, kept: Files, wanted: Files) -> Files:
     """Return `kept` with a manifest that lists it and all that is wanted."""
     return dict(sorted({**kept, MANIFEST: manifest(matrix, {*kept, *wanted})}.items()))
+
+
+def stale(folder: Path, rendered: Rendered, variants: Iterable[Variant]) -> list[str]:
+    """Return the files that building these variants reads and that are not as they should be, sorted."""
+    wanted = {**rendered.files, **with_others(rendered.matrix, rendered.files, folder)}
+    changes = compare(folder, {path: wanted[path] for path in rendered.needed(variants)})
+    return sorted((*changes.missing, *changes.stale))
 
 
 def _targets(bake: dict[str, Any]) -> dict[str, Any]:

@@ -7,8 +7,11 @@ import datetime
 import pytest
 
 from imagematrix import cli
-from imagematrix.find.outdated import Finding, bases, packages, pythons
+from imagematrix.errors import UserError
+from imagematrix.find import outdated
+from imagematrix.find.outdated import Finding, bases, packages, pythons, support
 from imagematrix.matrix.loading import load
+from tests.conftest import Repository
 
 MATRIX = load(cli.ROOT)
 
@@ -29,6 +32,15 @@ def test_a_python_with_more_than_90_days_left_and_one_that_is_eol_already() -> N
     assert python("3.8", -100) == []
 
 
+def test_every_python_is_listed_with_its_support() -> None:
+    today = datetime.date(2029, 10, 30)
+    listed = support(MATRIX.pythons, today)
+    assert [version for version, _, _ in listed] == [one.version for one in MATRIX.pythons]
+    assert ("3.8", "eol", "eol since 2024-10-07") in listed
+    assert ("3.13", "stable", "eol in 1 days") in listed
+    assert ("3.14", "stable", "eol in 366 days") in listed
+
+
 def test_a_base_that_is_newer_in_the_registry() -> None:
     variant = MATRIX.variants[0]
     locked = MATRIX.locks.base_digest(variant.base)
@@ -43,3 +55,17 @@ def test_packages_of_other_versions() -> None:
         Finding("package", "lock a", "1", "2"),
         Finding("package", "lock c", "none", "3"),
     ]
+
+
+def test_the_verb_lists_every_python_even_if_nothing_is_outdated(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_engine(say: object) -> None:
+        raise UserError("none")
+
+    monkeypatch.setattr(outdated.engine, "ensure", no_engine)
+    monkeypatch.setattr(outdated, "resolve", lambda matrix, variants: [])
+    done = repository.run("--date", "20261122", main=outdated.main)
+    assert done.status == 0
+    said = [line.split()[0] for line in done.out.splitlines() if line and line[0].isdigit()]
+    assert said == [one.version for one in MATRIX.pythons]

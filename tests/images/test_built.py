@@ -19,4 +19,5 @@ def test_is_built(variant: Variant, client) -> None:
             pytest.skip(f"not built here: {base.reason}")
         pytest.fail(f"{variant.base} can be had here: run make build")
     found = client.images.get(variant.references[0]).labels
-    assert render(variant.matrix, cli.ROOT).why_stale(variant, found) is None, "out of date: run make build"
+    rendered = render(variant.matrix, cli.ROOT, cli.with_parents([variant]))
+    assert rendered.why_stale(variant, found) is None, "out of date: run make build"
