@@ -6,8 +6,12 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,8 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from imagematrix.console import say
+from imagematrix.machine import address, engine
 from imagematrix.reference import parse
 from tests.conftest import REPOSITORY, Repository
 
@@ -119,10 +125,31 @@ def test_any_bytes_make_a_build_or_an_error_with_a_line(repository: Repository, 
     check(repository, data)
 
 
+LIMIT = 10
+"""Seconds after which a case hangs. It takes a tenth of one."""
+
+
+@contextmanager
+def limited() -> Iterator[None]:
+    """End what is done meanwhile when it takes too long: hypothesis's own deadline only measures what has ended."""
+
+    def over(number: int, frame: object) -> None:
+        pytest.fail(f"this matrix.yaml takes more than {LIMIT} s")
+
+    before = signal.signal(signal.SIGALRM, over)
+    signal.alarm(LIMIT)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def check(repository: Repository, data: bytes) -> None:
     repository.matrix.write_bytes(data)
     shutil.rmtree(repository.build, ignore_errors=True)
-    result = repository.run()
+    with limited():
+        result = repository.run()
     if result.status == 0:
         valid(repository)
         return
@@ -154,13 +181,17 @@ def valid(repository: Repository) -> None:
 
 
 _PARSED: set[bytes] = set()
+SAMPLE = 20
+"""With FULL, BuildKit parses each of this many Dockerfiles."""
 
 
 def parsed(dockerfile: Path) -> None:
-    """Have hadolint parse a Dockerfile, once for each text."""
+    """Have hadolint parse a Dockerfile, and with FULL a sample of them BuildKit too, once for each text."""
     text = dockerfile.read_bytes()
     if text not in _PARSED:
         _PARSED.add(text)
+        if os.environ.get("FULL") and len(_PARSED) % SAMPLE == 1:
+            buildkit_parses(text)
         hadolint = Path(sys.executable).parent / "hadolint"
         done = subprocess.run(
             [hadolint, "--no-fail", "--failure-threshold", "none", dockerfile],
@@ -170,6 +201,36 @@ def parsed(dockerfile: Path) -> None:
         )
         assert done.returncode == 0, done.stdout + done.stderr
         assert "unexpected" not in done.stdout, done.stdout
+
+
+@cache
+def buildx() -> list[str] | None:
+    """Return the engine's buildx, None where no engine answers."""
+    return None if address.why_silent(address.configured_host()) else engine.ensure(say).buildx
+
+
+def buildkit_parses(text: bytes) -> None:
+    """Have BuildKit read a whole Dockerfile and build nothing of it: `--check` needs a newer buildx than Debian's."""
+    if command := buildx():
+        options = ["--progress", "plain", "--output", "type=cacheonly", "--target", "parsed", "-"]
+        dockerfile = text + b"\nFROM scratch AS parsed\n"
+        done = subprocess.run([*command, "build", *options], input=dockerfile, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr.decode(errors="replace")
+
+
+@pytest.mark.skipif(address.why_silent(address.configured_host()) is not None, reason="no container engine answers")
+def test_buildkit_is_asked(repository: Repository) -> None:
+    assert repository.run().status == 0
+    text = next(repository.build.rglob("Dockerfile")).read_bytes()
+    buildkit_parses(text)
+    with pytest.raises(AssertionError, match="unknown instruction: ENVY"):
+        buildkit_parses(text.replace(b"\nENV ", b"\nENVY "))
+
+
+def test_a_case_that_hangs_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signal, "alarm", lambda seconds: signal.setitimer(signal.ITIMER_REAL, seconds / 1000))
+    with pytest.raises(pytest.fail.Exception, match="takes more than 10 s"), limited():
+        signal.pause()
 
 
 @pytest.mark.parametrize(
