@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from imagematrix.machine import bases
+from imagematrix.machine import images
 from imagematrix.reference import parse
 
 DIGEST = f"sha256:{'a' * 64}"
@@ -27,9 +27,9 @@ def test_a_name_and_where_it_is_pulled_from(
     found = parse(text)
     assert (found.host, found.path, found.tag, found.digest) == parts
     monkeypatch.setenv("BASE_MIRROR", "https://m:5000/hub/")
-    assert bases.pull_reference(text) == mirrored
+    assert images.pull_reference(text) == mirrored
     monkeypatch.delenv("BASE_MIRROR")
-    assert bases.pull_reference(text) == text.removeprefix("docker.io/")
+    assert images.pull_reference(text) == text.removeprefix("docker.io/")
 
 
 @pytest.mark.parametrize(
