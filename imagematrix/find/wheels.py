@@ -21,6 +21,8 @@ from uv import find_uv_bin
 
 from imagematrix import cli
 from imagematrix.errors import InputError, UserError
+from imagematrix.find import attestations
+from imagematrix.find.attestations import AttestationError
 from imagematrix.matrix.loading import load
 from imagematrix.matrix.locks import root
 from imagematrix.matrix.model import Matrix, Python, Variant
@@ -32,14 +34,20 @@ _ROUNDS = 8
 """How often platforms may disagree before a Python gets a lock for each C library; one round was enough so far."""
 _AT_ONCE = 8
 """uv waits for the network nearly all of its time."""
+_PINNED = re.compile(
+    r"^(?P<name>\S+?)(?:\[\S*\])?==(?P<version>\S+)(?P<hashes>(?: \\\n +--hash=\S+)+)(?:\n +# from (?P<index>\S+))?",
+    re.MULTILINE,
+)
+"""A package as uv writes it."""
 
 
 @dataclass(frozen=True)
 class Pin:
-    """What uv chose of a package: a version and the hashes of its files."""
+    """What uv chose of a package: a version, the hashes of its files, and the index that has them."""
 
     version: str
     hashes: tuple[str, ...]
+    index: str = ""
 
 
 Pins = dict[str, Pin]
@@ -66,7 +74,7 @@ def solve(target: Target, requirements: Iterable[str], bounds: Iterable[str] = (
     """
     machine = f"{_MACHINES[target.platform]}-{_LIBCS[target.libc]}"
     command = [find_uv_bin(), "pip", "compile", "-", "--no-config", "--no-progress", "--no-header", "--no-annotate"]
-    command += ["--only-binary", ":all:", "--generate-hashes"]
+    command += ["--only-binary", ":all:", "--generate-hashes", "--emit-index-annotation", "--no-python-downloads"]
     command += ["--python-version", target.python, "--python-platform", machine, *(["--offline"] * offline)]
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
         constraints.write("\n".join(bounds))
@@ -75,8 +83,10 @@ def solve(target: Target, requirements: Iterable[str], bounds: Iterable[str] = (
         done = subprocess.run(command, input="\n".join(requirements), capture_output=True, text=True)
     if done.returncode or "does not have an extra named" in done.stderr:
         raise NoWheels(done.stderr.strip())
-    found = re.findall(r"^(\S+?)(?:\[\S*\])?==(\S+)((?: \\\n +--hash=\S+)+)", done.stdout, re.MULTILINE)
-    return {name: Pin(version, tuple(re.findall(r"sha256:\w+", hashes))) for name, version, hashes in found}
+    return {
+        found["name"]: Pin(found["version"], tuple(re.findall(r"sha256:\w+", found["hashes"])), found["index"] or "")
+        for found in _PINNED.finditer(done.stdout)
+    }
 
 
 def download(target: Target, pins: Pins) -> None:
@@ -91,7 +101,7 @@ def download(target: Target, pins: Pins) -> None:
         listed.write_text("\n".join(f"{name}=={pin.version} {hashes[name]}" for name, pin in pins.items()))
         command = [find_uv_bin(), "pip", "install", "--no-config", "--no-progress", "--only-binary", ":all:"]
         command += ["--no-deps", "--require-hashes", "-r", str(listed), "--target", str(Path(scratch, "wheels"))]
-        command += ["--python-version", target.python, "--python-platform", machine]
+        command += ["--python-version", target.python, "--python-platform", machine, "--no-python-downloads"]
         done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         said = done.stderr.strip()
@@ -108,6 +118,9 @@ class Resolver:
         self.failures: list[str] = []
         self.answers: dict[Target, Pins] = {}
         """What each target was given last."""
+        self.distributions: set[str] = set()
+        self.attested: set[str] = set()
+        """The hashes of all files in the locks, and of those that have an attestation."""
 
     def locks(self) -> dict[str, str]:
         """Return file name -> contents of this Python's lock or locks; on failure nothing, with `failures` filled."""
@@ -123,16 +136,38 @@ class Resolver:
         return {} if self.failures else files
 
     def checked_locks(self) -> dict[str, str]:
-        """Return the same after a second look: wheels that are new to the lock are downloaded and compared.
+        """Return the same after a second look at wheels that are new to the lock.
 
-        The index told the hashes; the download is the other source. On failure nothing, with `failures` filled.
+        The index told the hashes; the download is the other source. Attestations are verified where the index offers
+        them. On failure nothing, with `failures` filled.
         """
         found = self.locks()
         asked = [(target, new) for target, pins in self.answers.items() if (new := self.unknown(target, pins))]
         for target, said in zip(asked, self.pool.map(lambda one: _refused(*one), asked), strict=True):
             if said:
                 self.failures.append(f"python{self.python.version} {target[0].libc} {target[0].platform}: {said}")
+        try:
+            self.attest({digest for _, pins in asked for pin in pins.values() for digest in pin.hashes})
+        except AttestationError as error:
+            self.failures.append(f"python{self.python.version}: {error}")
         return {} if self.failures else found
+
+    def attest(self, new: set[str]) -> None:
+        """Verify what is attested of the files whose hashes are new, and note which of all files have an attestation.
+
+        Raises AttestationError.
+        """
+        pins = {pair for answer in self.answers.values() for pair in answer.items()}
+        offers = self.pool.map(lambda pair: attestations.offered(pair[1].index, pair[0]), pins)
+        files = {digest: file for offer in offers for digest, file in offer.items()}
+        self.distributions = {digest for _, pin in pins for digest in pin.hashes}
+        self.attested = self.distributions & files.keys()
+        list(self.pool.map(attestations.verify, [files[digest] for digest in sorted(self.attested & new)]))
+
+    def summary(self, locks: Iterable[str]) -> str:
+        """Return what to say about these locks of this Python."""
+        counted = f"attested: {len(self.attested)} of {len(self.distributions)} distributions"
+        return f"{', '.join(locks)}; {counted}" if locks else "FAILED"
 
     def unknown(self, target: Target, pins: Pins) -> Pins:
         """Return the pins of which the lock on disk has not all the hashes."""
@@ -272,8 +307,9 @@ def _refused(target: Target, pins: Pins) -> str:
 def tooling(repository: Path) -> str:
     """Return requirements.txt: the maintainers' own tools, for every Python and machine they may have."""
     command = [find_uv_bin(), "pip", "compile", "pyproject.toml", "--no-config", "--no-progress", "--universal"]
-    command += ["--generate-hashes", "--group", "test", "--python-version", "3.10"]
-    command += ["--custom-compile-command", "make lock"]
+    command += ["--generate-hashes", "--group", "test", "--python-version", "3.10", "--no-python-downloads"]
+    # With extras: pip 23.2, which Debian has, finds no pin for `pydantic[email]` in a lock that says `pydantic`.
+    command += ["--no-strip-extras", "--custom-compile-command", "make lock"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=repository)
     if done.returncode:
         raise UserError(f"requirements.txt: {' '.join(done.stderr.split())}")
@@ -293,7 +329,7 @@ def main(argv: list[str] | None = None) -> int:
         for python in dict.fromkeys(variant.python for variant in variants):
             resolver = Resolver(matrix, python, pool)
             locks = resolver.checked_locks()
-            print(f"python {python.version}: {', '.join(locks) if locks else 'FAILED'}", flush=True)
+            print(f"python {python.version}: {resolver.summary(locks)}", flush=True)
             failures += resolver.failures
             files.update({matrix.locks.folder / name: text for name, text in locks.items()})
     for line in needless(matrix, variants):

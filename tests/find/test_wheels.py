@@ -287,10 +287,11 @@ def answer(monkeypatch: pytest.MonkeyPatch, returncode: int, out: str, err: str)
 def test_what_uv_says_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     hashes = [f"sha256:{digit * 64}" for digit in "ab"]
     out = f"hypercorn[h3]==0.18.0 \\\n    --hash={hashes[0]} \\\n    --hash={hashes[1]}\n"
-    out += f"h11==1 \\\n    --hash={hashes[0]}\n"
+    out += f"    # from https://index.example/simple\nh11==1 \\\n    --hash={hashes[0]}\n"
     commands = answer(monkeypatch, 0, out, "")
     found = wheels.solve(Target("3.8", "musl", "linux/arm64"), ["hypercorn[h3]"])
-    assert found == {"hypercorn": Pin("0.18.0", tuple(hashes)), "h11": Pin("1", (hashes[0],))}
+    hypercorn = Pin("0.18.0", tuple(hashes), "https://index.example/simple")
+    assert found == {"hypercorn": hypercorn, "h11": Pin("1", (hashes[0],))}
     (command,) = commands
     said = " ".join(command)
     assert "--only-binary :all:" in said

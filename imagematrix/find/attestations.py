@@ -1,0 +1,84 @@
+"""The attestations that an index offers of wheels: found, fetched and verified. https://peps.python.org/pep-0740/
+
+An attestation says which workflow published a file, and is signed with an identity of Sigstore.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from urllib.parse import urljoin
+
+import requests
+
+_JSON = "application/vnd.pypi.simple.v1+json"
+"""The form in which an index names attestations, https://packaging.python.org/specifications/simple-repository-api/."""
+_LIMIT = 60.0
+"""Seconds an index may take for each part of an answer."""
+
+
+class AttestationError(Exception):
+    """An attestation is wrong or cannot be read; the text is one line that names the file and the reason."""
+
+
+@dataclass(frozen=True)
+class Attested:
+    """A file that its index offers an attestation of: its name, SHA-256 in hexadecimal, and where the provenance is."""
+
+    name: str
+    digest: str
+    provenance: str
+
+
+@cache
+def offered(index: str, project: str) -> Mapping[str, Attested]:
+    """Return hash, as locks write it -> file, for the files of a project that its index offers an attestation of.
+
+    An index without JSON offers none, nor does a folder. Raises AttestationError if the index does not answer.
+    """
+    if not index.startswith(("https://", "http://")):
+        return {}
+    page = f"{index.rstrip('/')}/{project}/"
+    try:
+        answer = requests.get(page, headers={"Accept": f"{_JSON}, text/html;q=0.1"}, timeout=_LIMIT)
+        answer.raise_for_status()
+        if answer.headers.get("Content-Type", "").partition(";")[0] != _JSON:
+            return {}
+        files = [
+            Attested(one["filename"], one["hashes"]["sha256"], urljoin(answer.url, one["provenance"]))
+            for one in answer.json()["files"]
+            if one.get("provenance")
+        ]
+    except (OSError, ValueError, LookupError) as error:
+        raise AttestationError(f"{page}: cannot be read: {_line(error)}") from None
+    return {f"sha256:{one.digest}": one for one in files}
+
+
+@cache
+def verify(file: Attested) -> None:
+    """Verify each attestation of a file: signature, log, publisher, and that it is of this name and these bytes.
+
+    The keys of Sigstore are those that come with the library, so that nothing else is asked; `make lock` renews it in
+    requirements.txt. The publisher is the one that the index names. Raises AttestationError.
+    """
+    from pypi_attestations import Distribution, Provenance  # takes seconds, and most indexes offer nothing
+    from sigstore.errors import Error
+
+    logging.getLogger("sigstore").setLevel(logging.ERROR)  # it warns that it is offline, as it was told to be
+    try:
+        answer = requests.get(file.provenance, timeout=_LIMIT)
+        answer.raise_for_status()
+        bundles = Provenance.model_validate_json(answer.content).attestation_bundles
+        pairs = [(bundle.publisher, one) for bundle in bundles for one in bundle.attestations]
+        for publisher, attestation in pairs:
+            attestation.verify(publisher, Distribution(name=file.name, digest=file.digest), offline=True)
+    except (OSError, ValueError, Error) as error:
+        raise AttestationError(f"{file.name}: its attestation is refused: {_line(error)}") from None
+    if not pairs:
+        raise AttestationError(f"{file.name}: its attestation is refused: {file.provenance} holds none")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
