@@ -1,7 +1,7 @@
 """`make build`: builds and tags variants on the engine through `docker buildx bake`, and says what became of each.
 
-BuildKit does the graph, the parallelism and the cache; here is only decided what needs building at all, which base
-each variant gets on this machine, and how to go on when one of them fails, because bake gives up all when one does.
+BuildKit does the graph, the parallelism and the cache. This module decides what to build, which base each variant gets
+on this machine, and how to continue when one fails: bake stops all when one does.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Builder:
             outcomes.update({variant: Outcome(variant, "built") for variant in done})
             reasons = blamed(output)
             if len(targets) == 1:  # then it is its fault, and bake leaves its name out of the steps
-                said = _last(output) or "bake built it, but the engine has it not"
+                said = _last(output) or "bake reported success, but the engine does not have the image"
                 reasons = {targets[0].target: next(iter(reasons.values()), said)}
             for variant in targets:
                 if variant not in done and variant.target in reasons:

@@ -50,7 +50,7 @@ def made_by(name: str) -> str | None:
 
 
 def is_made(name: str, script: str) -> bool:
-    """Say whether the result NAME is in the cache and its script the same; what says nothing of its script counts."""
+    """Say whether NAME is in the cache, made by this script. Results without a recorded digest count as current."""
     return artefact_path(name).exists() and made_by(name) in (None, script_digest(script))
 
 

@@ -45,7 +45,7 @@ def obtain(engine: Engine, names: Iterable[str], say: Say, pins: Pins | None = N
 
 
 def present(engine: Engine, names: Iterable[str], pins: Pins | None = None) -> dict[str, Base | Unavailable]:
-    """Return what `obtain` would without pulling or making anything: what it would have to is left out."""
+    """Return the same without pulling or making anything; bases that would need a pull or a build are omitted."""
     client = engine.client()
     found, missing, why = _known(engine, client, list(dict.fromkeys(names)), pins or {})
     for name in missing if why is not None else ():

@@ -1,0 +1,47 @@
+"""What the maintainers' documents name is there."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/fork.md", "docs/publishing.md")
+ROOTS = (".", "imagematrix", ".github/workflows", "runtime/opt/hypercorn/hypercorn_image")
+"""The folders that paths in CONTRIBUTING.md and docs/ are relative to."""
+MADE_LATER = {"locks/bases.json"}
+"""The first run of the workflow Refresh locks makes it."""
+
+
+def text(document: str) -> str:
+    """Return a document without its blocks of code."""
+    return re.sub(r"(?s)^```.*?^```$", "", (REPOSITORY / document).read_text(encoding="utf-8"), flags=re.MULTILINE)
+
+
+def test_every_link_to_a_file_leads_to_one() -> None:
+    links = [
+        (document, link) for document in DOCUMENTS for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text(document))
+    ]
+    assert links
+    assert [link for link in links if not ((REPOSITORY / link[0]).parent / link[1]).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS[1:])
+def test_every_path_is_there(document: str) -> None:
+    paths = re.findall(r"`((?:[\w.-]+/)+[\w.-]*|[\w.-]+\.(?:py|yml|yaml|json|md|txt))`", text(document))
+    assert len(paths) > 3
+    assert [
+        path
+        for path in paths
+        if path not in MADE_LATER and not any((REPOSITORY / root / path).exists() for root in ROOTS)
+    ] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS[1:])
+def test_every_command_is_there(document: str) -> None:
+    made = set(re.findall(r"^([a-z-]+):.*## ", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = set(re.findall(r"`(?:\w+=\w+ )*make ([a-z-]+)", (REPOSITORY / document).read_text(encoding="utf-8")))
+    assert named
+    assert named <= made
