@@ -21,7 +21,7 @@ from imagematrix.machine import engine
 from imagematrix.matrix.loading import load
 from imagematrix.matrix.model import Destination, Matrix, Variant
 from imagematrix.registry import AT_ONCE, Published, Registry, RegistryError, host_of
-from imagematrix.render.render import Rendered, render
+from imagematrix.render.render import JOBS, Rendered, render
 
 Action = Literal["build", "tag", "keep", "unknown"]
 
@@ -165,7 +165,7 @@ def main(argv: list[str] | None = None) -> int:
     registry = Registry(engine.ensure(say).buildx)
     decisions = survey(registry, where, variants, rendered)
     if arguments.jobs or arguments.tests:
-        ci = json.loads(rendered.files["ci-matrix.json"].data)
+        ci = json.loads(rendered.files[JOBS].data)
         print(json.dumps(jobs(decisions, ci, covering=arguments.tests)))
         return 0
     report(decisions, as_json=arguments.json)

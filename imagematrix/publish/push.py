@@ -33,7 +33,7 @@ from imagematrix.publish import commit, plan
 from imagematrix.publish.plan import Decision
 from imagematrix.registry import Published, Registry, complaint, has_login, is_loopback
 from imagematrix.render.isolation import stale
-from imagematrix.render.render import Rendered, render
+from imagematrix.render.render import JOBS, TAGS, Rendered, render
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ def mirror_of(variant: Variant) -> str:
 def refuse(root: Path, where: Destination, rendered: Rendered, variants: Sequence[Variant]) -> None:
     """Raise UserError if the commit is not fit to be published, or nobody is logged in."""
     commit.refuse_unless_committed(root)
-    if stale(root / "build", rendered, variants):
+    if stale(root / "build", rendered, variants, also=(JOBS, TAGS)):
         raise UserError("build/ is stale: run make generate and commit")
     plan.refuse_unpinned(variants)
     host = where.registry

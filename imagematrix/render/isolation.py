@@ -27,10 +27,10 @@ def complete(matrix: Matrix, kept: Files, wanted: Files) -> Files:
     return dict(sorted({**kept, MANIFEST: manifest(matrix, {*kept, *wanted})}.items()))
 
 
-def stale(folder: Path, rendered: Rendered, variants: Iterable[Variant]) -> list[str]:
-    """Return the files that building these variants reads and that are not as they should be, sorted."""
+def stale(folder: Path, rendered: Rendered, variants: Iterable[Variant], also: Iterable[str] = ()) -> list[str]:
+    """Return what is not as it should be, sorted: of the files that building these variants reads, and of `also`."""
     wanted = {**rendered.files, **with_others(rendered.matrix, rendered.files, folder)}
-    changes = compare(folder, {path: wanted[path] for path in rendered.needed(variants)})
+    changes = compare(folder, {path: wanted[path] for path in (*rendered.needed(variants), *also)})
     return sorted((*changes.missing, *changes.stale))
 
 
