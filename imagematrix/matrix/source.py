@@ -189,10 +189,11 @@ class _Reader:
         # An explicit tag on a text that it does not fit, such as `!!bool maybe`, is a KeyError, and so on.
         except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, OverflowError):
             text = f"the YAML tag {node.tag} is not supported; remove it"
+            shown = shortened(str(node.value)) or "an empty text"
             if node.tag == "tag:yaml.org,2002:timestamp":
-                text = f"{node.value} is no date; allowed are days there are, as YYYY-MM-DD"
+                text = f"{shown} is no date; allowed are days there are, as YYYY-MM-DD"
             elif node.tag.removeprefix("tag:yaml.org,2002:") in ("bool", "int", "float", "binary"):
-                text = f"{shortened(node.value)} is not a value that YAML knows; for a text write it in quotes"
+                text = f"{shown} is not a value that YAML knows; for a text write it in quotes"
             self.source.problems.append((node.start_mark.line + 1, text))
             return None
 

@@ -73,6 +73,8 @@ def test_aliases_are_taken_but_not_into_themselves(tmp_path: Path) -> None:
         ("a: 2024-13-07\n", 1, "2024-13-07 is no date"),
         ("a: !foo b\n", 1, "the YAML tag !foo is not supported"),
         ("a: !!python/object:os.system b\n", 1, "is not supported"),
+        ("a: !!int\n", 1, "an empty text is not a value that YAML knows"),
+        ("a: !!timestamp\n", 1, "an empty text is no date"),
         ("a: !!int b\n", 1, "b is not a value that YAML knows"),
         ("a: " + "1" * 5000 + "\n", 1, "is not a value that YAML knows"),
         ("a: 1\nb: c\0d\n", 2, "has a control character (U+0000)"),
