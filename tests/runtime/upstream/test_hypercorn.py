@@ -62,7 +62,7 @@ def test_hypercorn_makes_http_2_connections_of_the_class_in_its_package(monkeypa
 
         return method
 
-    for name in ("handle", "stream_send", "_flush", "_handle_events"):
+    for name in ("initiate", "handle", "stream_send", "_flush", "_handle_events"):
         setattr(Noted, name, noting(name))
     monkeypatch.setattr(hypercorn.protocol, "H2Protocol", Noted)
 
@@ -81,7 +81,7 @@ def test_hypercorn_makes_http_2_connections_of_the_class_in_its_package(monkeypa
     with opened() as tcp:
         port = tcp.getsockname()[1]
         serving.serve("asyncio", configuration(tcp), use)
-    assert set(called) == {"handle", "stream_send", "_flush", "_handle_events"}
+    assert set(called) == {"initiate", "handle", "stream_send", "_flush", "_handle_events"}
     used = ("connection", "streams", "stream_buffers", "send", "closed", "context")
     assert [name for name in used if not hasattr(made[0], name)] == []
 

@@ -30,7 +30,7 @@ def _h2() -> bool:
     from hyperframe.frame import GoAwayFrame  # noqa: F401
 
     named = getattr(protocol, "H2Protocol", None)
-    return named is not None and _has(H2Protocol, "handle", "stream_send", "_flush", "_handle_events")
+    return named is not None and _has(H2Protocol, "initiate", "handle", "stream_send", "_flush", "_handle_events")
 
 
 def _quic() -> bool:

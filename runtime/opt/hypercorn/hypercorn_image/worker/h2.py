@@ -7,9 +7,12 @@ busy connection (protocol/h2.py of 0.17.3 and 0.18.0). Here a connection is serv
   the last answer, or at once. What the client sends meanwhile is never begun, and refused once the client has heard.
 - Where there is no quiet moment, since the client goes on making requests, a first GOAWAY announces it and names no
   last request. Once the client has heard it, or has had the time to, the final one follows. Nothing is discarded.
+- A client that is made with h2, as httpx is, cannot read on after a GOAWAY (python-hyper/h2 issue 1181), and httpcore
+  loses even answers that it has read already (its pull request 1054). Where such a client makes several requests at
+  once, new ones are not begun, those in progress are answered, and a ping asks whether the answers have been read. Then
+  the final GOAWAY names what was not begun: the client may send it again.
 
-A quiet moment is waited for because many clients give up what is in progress at any GOAWAY, and take anything that
-follows one for an error (httpcore, http2.py; h2, connection.py). It can go when Hypercorn does the same.
+It can go when Hypercorn does the same; the last part when h2 lets its clients read on.
 """
 
 import time
@@ -21,6 +24,7 @@ import h2.events
 import h2.exceptions
 import hypercorn.protocol
 from h2.errors import ErrorCodes
+from h2.settings import SettingCodes
 from hypercorn.events import Closed, RawData, Updated
 from hypercorn.protocol.events import StreamClosed
 from hypercorn.protocol.h2 import H2Protocol
@@ -29,9 +33,12 @@ from hyperframe.frame import GoAwayFrame
 from hypercorn_image.worker.untold import Untold
 
 QUIET = 0.3  # seconds that a quiet moment is waited for, before a new request brings the announcement
-HEARD = 0.4  # seconds that a client gets to hear a GOAWAY
+HEARD = 1.0  # seconds that a client gets to hear a GOAWAY, or a ping
+HOLD = 3.0  # seconds that requests wait for those in progress; httpx gives up after 5
 _PING = b"good bye"
 _NO_LAST_STREAM = 2**31 - 1
+# What a client made with h2 says at first, although these are the defaults; no other client that we know says both.
+_H2_DEFAULTS = {SettingCodes.HEADER_TABLE_SIZE: 4096, SettingCodes.MAX_FRAME_SIZE: 16384}
 
 
 class Farewell:
@@ -59,6 +66,11 @@ class Farewell:
         for connection in list(self.connections):
             await connection.leave()
 
+    @property
+    def is_said(self) -> bool:
+        """Whether no client is still to hear it."""
+        return not any(connection.is_awaited for connection in self.connections)
+
 
 class _Connection(H2Protocol):
     """One HTTP/2 connection."""
@@ -68,8 +80,11 @@ class _Connection(H2Protocol):
         self._write, self.send = self.send, self._send_unless_unheard
         self._discarded: Set[int] = set()
         self._refused: Set[int] = set()
-        self._last: Optional[int] = None  # the last request that is served, once that has been said
-        self._announced = self._heard = False
+        self._highest = 0  # the request that was begun last
+        self._last: Optional[int] = None  # the last request that is served, once that is known
+        self._asked = self._said = self._heard = False  # the ping's answer says what has been heard
+        self._awaited_until = 0.0
+        self._made_with_h2 = self._multiplexes = False
         self._frames = b""  # to be sent after what h2 has to send
         farewell.connections.add(self)
 
@@ -80,7 +95,12 @@ class _Connection(H2Protocol):
 
     def _is_quiet(self) -> bool:
         """Tell whether there were requests and none is in progress: one that was just opened may send its first."""
-        return self.connection.highest_inbound_stream_id > 0 and not self.connection.open_inbound_streams
+        return self._highest > 0 and self.connection.open_inbound_streams <= len(self._discarded - self._refused)
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether the client has not yet heard what it was told, and has time left to."""
+        return not self.closed and not self._heard and time.monotonic() < self._awaited_until
 
     @property
     def served_by(self) -> Any:
@@ -107,21 +127,55 @@ class _Connection(H2Protocol):
 
     async def _flush(self) -> None:
         """Send what there is; at a quiet moment after the worker has begun to leave, the good-bye with it."""
-        if self._farewell.left_at is not None and self._last is None and self._is_quiet():
-            self._say_last()
+        if self._farewell.left_at is not None and not self._said and self._is_quiet():
+            if self._made_with_h2 and self._multiplexes:
+                self._ask()
+            else:
+                self._say_last()
         data, self._frames = self.connection.data_to_send() + self._frames, b""
         if data:
             await self.send(RawData(data=data))
 
+    def _hold(self) -> None:
+        """Begin no more requests; what is held is refused later."""
+        if self._last is None:
+            self._last = self._highest
+            self.task_group.spawn(self._say_last_by, time.monotonic() + HOLD)
+
+    def _ask(self) -> None:
+        """Have the client say that it has read the answers, all of which have been sent."""
+        self._hold()
+        if not self._asked:
+            self._asked = True
+            self._ping()
+
+    def _announce(self) -> None:
+        self._asked = True
+        self._go_away(_NO_LAST_STREAM)
+        self.task_group.spawn(self._say_last_by, self._awaited_until)
+
+    async def _say_last_by(self, limit: float) -> None:
+        """Say good-bye at the time `limit`, if nothing has been the reason to do so before."""
+        while not self._said and not self.closed and time.monotonic() < limit:
+            await self.context.sleep(0.01)
+        if not self._said and not self.closed:
+            self._say_last()
+            await self._flush()
+
     def _say_last(self) -> None:
-        self._last = self.connection.highest_inbound_stream_id
+        if self._last is None:
+            self._last = self._highest
+        self._said = True
         self._go_away(self._last)
 
     def _go_away(self, last: int) -> None:
-        # Not by h2's close_connection: after it nothing more could be sent. The ping's answer says that it was heard.
-        self._heard = False
-        self.connection.ping(_PING)
+        # Not by h2's close_connection: after it nothing more could be sent.
+        self._ping()
         self._frames += GoAwayFrame(0, last_stream_id=last, error_code=0).serialize()
+
+    def _ping(self) -> None:
+        self._heard, self._awaited_until = False, time.monotonic() + HEARD
+        self.connection.ping(_PING)
 
     async def stream_send(self, event: Any) -> None:
         """Send what a stream says. Its end waits until its last bytes have been written: Hypercorn may close then."""
@@ -137,10 +191,15 @@ class _Connection(H2Protocol):
         await self._write(event)
 
     async def _wait_until_heard(self) -> None:
-        limit = time.monotonic() + HEARD
-        while self._last is not None and not self._heard and not self.closed and time.monotonic() < limit:
+        while self.is_awaited:
             await self.context.sleep(0.005)
-        await self._refuse()
+        if self._said:
+            await self._refuse()
+
+    @property
+    def _ended(self) -> bool:
+        """Whether the client has heard which request is the last one."""
+        return self._said and self._heard
 
     async def _refuse(self) -> None:
         """Tell the client that what was discarded was never begun, once it has heard what the last request is.
@@ -156,9 +215,14 @@ class _Connection(H2Protocol):
 
     # ---- what is received --------------------------------------------------------------------------------------------
 
+    async def initiate(self, headers: Any = None, settings: Any = None) -> None:
+        """Begin; `headers` are those of an upgrade from HTTP/1.1, which is request 1."""
+        self._highest = 0 if headers is None else 1
+        await super().initiate(headers, settings)
+
     async def handle(self, event: Any) -> None:
         """Handle what comes from the client or the server; a close by the server says good-bye first."""
-        if isinstance(event, Closed) and not self.closed and self._farewell.left_at is not None and self._last is None:
+        if isinstance(event, Closed) and not self.closed and self._farewell.left_at is not None and not self._said:
             self._say_last()
             await self._flush()
         await super().handle(event)
@@ -170,10 +234,10 @@ class _Connection(H2Protocol):
     async def _handle_events(self, events: List[Any]) -> None:
         begun = {event.stream_id for event in events if isinstance(event, h2.events.RequestReceived)}
         await super()._handle_events([event for event in events if not self._keeps(event, begun)])
-        if self._announced and self._last is None and self._heard_or_late():
+        if self._asked and self._heard and not self._said:
             self._say_last()
             await self._flush()
-        if self._last is not None and self._heard:
+        if self._ended:
             await self._refuse()
 
     def _keeps(self, event: Any, begun: Set[int]) -> bool:
@@ -181,23 +245,34 @@ class _Connection(H2Protocol):
         stream: Optional[int] = getattr(event, "stream_id", None)
         if isinstance(event, h2.events.PingAckReceived) and event.ping_data == _PING:
             self._heard = True
+        elif isinstance(event, h2.events.RemoteSettingsChanged):
+            said = {code: changed.new_value for code, changed in event.changed_settings.items()}
+            self._made_with_h2 |= said.items() >= _H2_DEFAULTS.items()
         elif isinstance(event, h2.events.RequestReceived):
             assert stream is not None
-            if self._last is not None and stream > self._last:
-                self._discarded.add(stream)
-            else:
-                self._announce_if_busy()
-        elif isinstance(event, h2.events.DataReceived) and stream not in {*self.streams, *begun, *self._discarded}:
-            # Answered before its body was read, which Hypercorn does not expect (KeyError).
+            self._begin_or_discard(stream)
+        elif isinstance(event, h2.events.DataReceived) and stream not in {*self.streams, *begun} - self._discarded:
+            # Discarded, or answered before its body was read, which Hypercorn does not expect (KeyError). It counts for
+            # the connection's window all the same: without this, uploads in progress would stall.
             self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            return True
+        elif isinstance(event, h2.events.StreamReset) and stream in self._discarded:
+            self._discarded.discard(stream)
             return True
         return stream in self._discarded
 
-    def _announce_if_busy(self) -> None:
-        left_at = self._farewell.left_at
-        if left_at is not None and not self._announced and time.monotonic() > left_at + QUIET:
-            self._announced, self._announced_at = True, time.monotonic()
-            self._go_away(_NO_LAST_STREAM)
+    def _begin_or_discard(self, stream: int) -> None:
+        self._multiplexes = self._multiplexes or (bool(self.streams) and self.connection.open_inbound_streams > 1)
+        if self._last is None and not self._asked and self._has_waited():
+            if self._made_with_h2:
+                self._hold()
+            else:
+                self._announce()
+        if self._last is not None and stream > self._last:
+            self._discarded.add(stream)
+        else:
+            self._highest = stream
 
-    def _heard_or_late(self) -> bool:
-        return self._heard or time.monotonic() > self._announced_at + HEARD
+    def _has_waited(self) -> bool:
+        left_at = self._farewell.left_at
+        return left_at is not None and time.monotonic() > left_at + QUIET

@@ -155,7 +155,7 @@ class Serving:
             return True
         self.gate.cut_silent()
         quic_closed = await self._close_quic()
-        if self.gate.in_progress or self.is_sending() or not quic_closed:
+        if self.gate.in_progress or self.is_sending() or not quic_closed or not self.farewell.is_said:
             self.done_since = None
             return False
         if self.done_since is None:
@@ -213,6 +213,8 @@ def _install_h3() -> None:
 
 
 class _NoFarewell:
+    is_said = True
+
     async def leave(self) -> None:
         return
 
