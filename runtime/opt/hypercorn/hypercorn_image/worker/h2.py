@@ -9,7 +9,7 @@ busy connection (protocol/h2.py of 0.17.3 and 0.18.0). Here a connection is serv
   last request. Once the client has heard it, or has had the time to, the final one follows. Nothing is discarded.
 - A client that is made with h2, as httpx is, cannot read on after a GOAWAY (python-hyper/h2 issue 1181), and httpcore
   loses even answers that it has read already (its pull request 1054). Where such a client makes several requests at
-  once, new ones are not begun, those in progress are answered, and a ping asks whether the answers have been read. Then
+  once, new ones are not begun, those in progress are answered, and pings ask whether the answers have been read. Then
   the final GOAWAY names what was not begun: the client may send it again.
 
 It can go when Hypercorn does the same; the last part when h2 lets its clients read on.
@@ -34,7 +34,7 @@ from hypercorn_image.worker.untold import Untold
 
 QUIET = 0.3  # seconds that a quiet moment is waited for, before a new request brings the announcement
 HEARD = 1.0  # seconds that a client gets to hear a GOAWAY, or a ping
-HOLD = 3.0  # seconds that requests wait for those in progress; httpx gives up after 5
+HOLD = 10.0  # seconds that requests wait for those in progress
 _PING = b"good bye"
 _NO_LAST_STREAM = 2**31 - 1
 # What a client made with h2 says at first, although these are the defaults; no other client that we know says both.
@@ -82,8 +82,9 @@ class _Connection(H2Protocol):
         self._refused: Set[int] = set()
         self._highest = 0  # the request that was begun last
         self._last: Optional[int] = None  # the last request that is served, once that is known
-        self._asked = self._said = self._heard = False  # the ping's answer says what has been heard
+        self._announced = self._said = self._heard = False  # the ping's answer says what has been heard
         self._awaited_until = 0.0
+        self._turns: Optional[int] = None  # pings answered since all answers have been sent
         self._made_with_h2 = self._multiplexes = False
         self._frames = b""  # to be sent after what h2 has to send
         farewell.connections.add(self)
@@ -99,8 +100,13 @@ class _Connection(H2Protocol):
 
     @property
     def is_awaited(self) -> bool:
-        """Whether the client has not yet heard what it was told, and has time left to."""
-        return not self.closed and not self._heard and time.monotonic() < self._awaited_until
+        """Whether the good-bye is on its way, and the client has time left to hear it.
+
+        A client made with h2 has time to close, where it made requests that are to be sent again: httpcore fails them
+        all when one cannot be written to the end.
+        """
+        heard = self._ended and not (self._made_with_h2 and self._discarded)
+        return not self.closed and not heard and time.monotonic() < self._awaited_until
 
     @property
     def served_by(self) -> Any:
@@ -137,20 +143,36 @@ class _Connection(H2Protocol):
             await self.send(RawData(data=data))
 
     def _hold(self) -> None:
-        """Begin no more requests; what is held is refused later."""
+        """Begin no more requests; what is held is refused later.
+
+        httpcore's requests take turns to read for all, and a request has its turn only when something comes. Pings keep
+        that going: without them its uploads would wait for a window that is open (http2.py, _wait_for_outgoing_flow).
+        """
         if self._last is None:
             self._last = self._highest
+            self._ping()
             self.task_group.spawn(self._say_last_by, time.monotonic() + HOLD)
 
     def _ask(self) -> None:
-        """Have the client say that it has read the answers, all of which have been sent."""
+        """Have the client read the answers, all of which have been sent: each request that is held takes two turns.
+
+        One that had its turn before would find the GOAWAY before an answer that was read for it.
+        """
         self._hold()
-        if not self._asked:
-            self._asked = True
+        if self._turns is None:
+            self._turns = 0
+
+    def _go_on(self) -> None:
+        """Do what follows when the client has heard the announcement or a ping."""
+        if self._turns is not None:
+            self._turns += 1  # the first answer may be to a ping that was sent before the last answer
+        if self._announced or (self._turns or 0) > 2 * len(self._discarded) + 1:
+            self._say_last()
+        else:
             self._ping()
 
     def _announce(self) -> None:
-        self._asked = True
+        self._announced = True
         self._go_away(_NO_LAST_STREAM)
         self.task_group.spawn(self._say_last_by, self._awaited_until)
 
@@ -204,9 +226,10 @@ class _Connection(H2Protocol):
     async def _refuse(self) -> None:
         """Tell the client that what was discarded was never begun, once it has heard what the last request is.
 
-        Not before: clients made with h2 take a frame after a GOAWAY for an error. They read no more once they have seen
-        it, so a frame later than its answer finds none that minds.
+        Clients made with h2 know from the GOAWAY, and take a frame after it for an error.
         """
+        if self._made_with_h2:
+            return
         for stream in sorted(self._discarded - self._refused):
             self._refused.add(stream)
             with suppress(h2.exceptions.ProtocolError):  # the client may have reset it
@@ -234,8 +257,8 @@ class _Connection(H2Protocol):
     async def _handle_events(self, events: List[Any]) -> None:
         begun = {event.stream_id for event in events if isinstance(event, h2.events.RequestReceived)}
         await super()._handle_events([event for event in events if not self._keeps(event, begun)])
-        if self._asked and self._heard and not self._said:
-            self._say_last()
+        if self._heard and not self._said:
+            self._go_on()
             await self._flush()
         if self._ended:
             await self._refuse()
@@ -254,7 +277,8 @@ class _Connection(H2Protocol):
         elif isinstance(event, h2.events.DataReceived) and stream not in {*self.streams, *begun} - self._discarded:
             # Discarded, or answered before its body was read, which Hypercorn does not expect (KeyError). It counts for
             # the connection's window all the same: without this, uploads in progress would stall.
-            self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            if not (self._said and self._made_with_h2):
+                self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
             return True
         elif isinstance(event, h2.events.StreamReset) and stream in self._discarded:
             self._discarded.discard(stream)
@@ -262,8 +286,8 @@ class _Connection(H2Protocol):
         return stream in self._discarded
 
     def _begin_or_discard(self, stream: int) -> None:
-        self._multiplexes = self._multiplexes or (bool(self.streams) and self.connection.open_inbound_streams > 1)
-        if self._last is None and not self._asked and self._has_waited():
+        self._multiplexes = self._multiplexes or self.connection.open_inbound_streams > 1
+        if self._last is None and not self._announced and self._has_waited():
             if self._made_with_h2:
                 self._hold()
             else:

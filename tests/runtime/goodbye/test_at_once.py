@@ -1,0 +1,85 @@
+"""HTTP/2's good-bye, seen by httpx with 50 requests at once on a connection: no answer is missing.
+
+httpx sends what was never begun again by itself, and leaves that to its caller where an upload was not over yet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.runtime.launching import Launch, every_class
+from tests.runtime.server import Server
+
+FULL = bool(os.environ.get("FULL"))
+RELOADS = 50 if FULL else 2
+CONNECTIONS = 2
+AT_ONCE = 50
+
+
+class Burst:
+    """HTTP/2 clients of httpx that always have 50 requests in progress, each client on one connection."""
+
+    def __init__(self, one: Server, body: bytes) -> None:
+        self.answered, self.again, self.lost = 0, 0, [""][:0]
+        self._url, self._body, self._stopping = "http://{}:{}/".format(*one.address), body, False
+
+    async def run(self) -> None:
+        async with httpx.AsyncClient(http1=False, http2=True, timeout=20) as client:
+            await asyncio.gather(*[self._ask(client) for _ in range(AT_ONCE)])
+
+    async def _ask(self, client: httpx.AsyncClient) -> None:
+        while not self._stopping:
+            sent: list[int] = []
+
+            async def trace(name: str, info: dict[str, Any], sent: list[int] = sent) -> None:
+                if name == "http2.send_request_headers.started":
+                    sent.append(info["stream_id"])
+
+            method = "POST" if self._body else "GET"
+            try:
+                answer = await client.request(
+                    method, self._url, content=self._body or None, extensions={"trace": trace}
+                )
+            except httpx.HTTPError as error:
+                named = re.search(r"last_stream_id:(\d+)", str(error))
+                if named and sent and sent[-1] > int(named[1]):
+                    self.again += 1
+                else:
+                    self.lost.append(f"{sent}: {error!r}")
+            else:
+                self.answered += answer.status_code == 200
+                self.again += len(sent) - 1
+
+    async def while_reloading(self, one: Server, reloads: int) -> None:
+        """Send requests while workers are replaced."""
+        tasks = [asyncio.create_task(self.run()) for _ in range(CONNECTIONS)]
+        for count in range(1, reloads + 1):
+            goal = self.answered + CONNECTIONS * AT_ONCE * 2
+            while self.answered < goal and not self.lost:
+                await asyncio.sleep(0.01)
+            one.kill(signal.SIGHUP)
+            await asyncio.to_thread(one.wait_log, "Reload complete", count)
+        self._stopping = True
+        await asyncio.gather(*tasks)
+
+
+@every_class
+@pytest.mark.parametrize("body", [b"", b"x" * 100_000], ids=["gets", "uploads"])
+def test_reloads_lose_no_request_of_clients_that_send_many_at_once(
+    server: Launch, worker_class: str, body: bytes
+) -> None:
+    with server(WORKER_CLASS=worker_class, ACCESS_LOG="") as one:
+        one.serving()
+        burst = Burst(one, body)
+        asyncio.run(burst.while_reloading(one, RELOADS))
+        print(f"{worker_class}: {burst.answered} answered, {burst.again} sent again, {len(burst.lost)} lost")
+        assert burst.lost == []
+        assert burst.again <= CONNECTIONS * AT_ONCE * RELOADS
+        assert one.stop() == 0
