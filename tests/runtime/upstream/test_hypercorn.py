@@ -13,6 +13,7 @@ from typing import Any
 import h2.config
 import h2.connection
 import h2.events
+import h2.exceptions
 import hypercorn.protocol
 import pytest
 from aioquic.asyncio.client import connect
@@ -20,6 +21,7 @@ from aioquic.h3.connection import H3_ALPN
 from aioquic.quic.configuration import QuicConfiguration
 from hypercorn.config import Config
 from hypercorn_image import upstream
+from hyperframe.frame import GoAwayFrame
 
 from tests.runtime.upstream import serving
 from tests.runtime.upstream.serving import HOST, configuration, opened
@@ -201,3 +203,22 @@ def test_hypercorn_makes_http_3_connections_of_the_class_in_its_module(
     with opened(socket.SOCK_DGRAM) as udp, opened() as tcp:
         port = udp.getsockname()[1]
         serving.serve("asyncio", configuration(tcp, udp, **serving.certificate(tmp_path)), use)
+
+
+@pytest.mark.holds("h2-dispatches-by-frame")
+def test_h2_goes_on_after_a_goaway_without_an_error_and_ends_at_one_with_an_error() -> None:
+    def exchange(code: int) -> list[Any]:
+        client = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+        server = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
+        upstream.go_on_after_goaway(server)
+        client.initiate_connection()
+        names = {":method": "POST", ":path": "/", ":scheme": "http", ":authority": "test"}
+        client.send_headers(1, list(names.items()))
+        goaway = GoAwayFrame(0, last_stream_id=0, error_code=code).serialize()
+        client_sends = client.data_to_send() + goaway
+        client.send_data(1, b"body", end_stream=True)
+        return list(server.receive_data(client_sends + client.data_to_send()))
+
+    assert any(isinstance(event, h2.events.StreamEnded) for event in exchange(0))
+    with pytest.raises(h2.exceptions.ProtocolError):
+        exchange(1)

@@ -33,6 +33,13 @@ def _h2() -> bool:
     return named is not None and _has(H2Protocol, "initiate", "handle", "stream_send", "_flush", "_handle_events")
 
 
+def _h2_dispatch() -> bool:
+    from h2.connection import H2Connection
+    from hyperframe.frame import GoAwayFrame
+
+    return GoAwayFrame in H2Connection()._frame_dispatch_table
+
+
 def _quic() -> bool:
     from hypercorn.protocol.quic import QuicProtocol
 
@@ -80,6 +87,10 @@ ASSUMPTIONS: Dict[str, Assumption] = {
     # hypercorn/protocol/__init__.py: H2Protocol, looked up for each connection
     "hypercorn-h2-connection": Assumption(
         "hypercorn", "0.17.3, 0.18.0", "HTTP/2 clients may lose a request when a worker is replaced", probe=_h2
+    ),
+    # h2/connection.py: _frame_dispatch_table
+    "h2-dispatches-by-frame": Assumption(
+        "h2", "4.1.0 to 4.4.1", "an HTTP/2 client that says GOAWAY loses its requests in progress", probe=_h2_dispatch
     ),
     # hypercorn/*/udp_server.py: QuicProtocol, looked up for each socket; hypercorn/protocol/quic.py: connections
     "hypercorn-quic-connections": Assumption(
@@ -223,6 +234,20 @@ def forget_finalizers() -> None:
         finalizer.detach()
     if hasattr(weakref.finalize, "_registered_with_atexit"):
         weakref.finalize._registered_with_atexit = False
+
+
+def go_on_after_goaway(connection: Any) -> None:
+    """Have an h2 connection go on when its client says GOAWAY without an error: then it makes no more requests.
+
+    h2 takes it for the end (python-hyper/h2 issue 1181), and Hypercorn closes with answers in progress. Clients made with
+    nghttp2 say it as soon as they hear ours (Node). It can go when that issue is closed.
+    """
+    from hyperframe.frame import GoAwayFrame
+
+    table = getattr(connection, "_frame_dispatch_table", {})
+    ends = table.get(GoAwayFrame)
+    if ends is not None:
+        table[GoAwayFrame] = lambda frame: ends(frame) if frame.error_code else ([], [])
 
 
 def note_quic(made: List[Any]) -> None:

@@ -30,6 +30,7 @@ from hypercorn.protocol.events import StreamClosed
 from hypercorn.protocol.h2 import H2Protocol
 from hyperframe.frame import GoAwayFrame
 
+from hypercorn_image import upstream
 from hypercorn_image.worker.untold import Untold
 
 QUIET = 0.3  # seconds that a quiet moment is waited for, before a new request brings the announcement
@@ -87,6 +88,7 @@ class _Connection(H2Protocol):
         self._turns: Optional[int] = None  # pings answered since all answers have been sent
         self._made_with_h2 = self._multiplexes = False
         self._frames = b""  # to be sent after what h2 has to send
+        upstream.go_on_after_goaway(self.connection)
         farewell.connections.add(self)
 
     async def leave(self) -> None:
@@ -134,13 +136,18 @@ class _Connection(H2Protocol):
     async def _flush(self) -> None:
         """Send what there is; at a quiet moment after the worker has begun to leave, the good-bye with it."""
         if self._farewell.left_at is not None and not self._said and self._is_quiet():
-            if self._made_with_h2 and self._multiplexes:
-                self._ask()
-            else:
-                self._say_last()
+            self._say_at_quiet_moment()
         data, self._frames = self.connection.data_to_send() + self._frames, b""
         if data:
             await self.send(RawData(data=data))
+
+    def _say_at_quiet_moment(self) -> None:
+        if not self._multiplexes:
+            self._say_last()
+        elif self._made_with_h2:
+            self._ask()
+        elif not self._announced:
+            self._announce()  # many requests may be on their way already
 
     def _hold(self) -> None:
         """Begin no more requests; what is held is refused later.
