@@ -1,5 +1,6 @@
 // Connections of Node's own HTTP/2 client, each with as many requests at once. They are opened again when they end.
-// node at_once.js URL CONNECTIONS AT_ONCE BODY_SIZE: writes what it has counted, a JSON line each 50 ms, until its stdin ends.
+// node at_once.js URL CONNECTIONS AT_ONCE BODY_SIZE
+// writes what it has counted, a JSON line each 50 ms, until its stdin ends. `unsent` never left this machine.
 const http2 = require("http2");
 
 const [url, connections, atOnce, size] = [process.argv[2], ...process.argv.slice(3).map(Number)];
@@ -40,5 +41,12 @@ function ask(session, last) {
 
 for (let n = 0; n < connections; n++) connect();
 const report = setInterval(() => console.log(JSON.stringify(counts)), 50);
-process.stdin.on("end", () => { stopping = true; setTimeout(() => { clearInterval(report); console.log(JSON.stringify(counts)); process.exit(); }, 1000); });
+process.stdin.on("end", () => {
+  stopping = true;
+  setTimeout(() => {
+    clearInterval(report);
+    console.log(JSON.stringify(counts));
+    process.exit();
+  }, 1000); // for what is in progress
+});
 process.stdin.resume();

@@ -18,7 +18,7 @@ from tests.runtime.launching import Launch, every_class
 from tests.runtime.server import Server
 
 FULL = bool(os.environ.get("FULL"))
-RELOADS = 50 if FULL else 2
+RELOADS = 50 if FULL else 1
 CONNECTIONS = 2
 AT_ONCE = 50
 

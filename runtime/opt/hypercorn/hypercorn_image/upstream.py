@@ -239,8 +239,8 @@ def forget_finalizers() -> None:
 def go_on_after_goaway(connection: Any) -> None:
     """Have an h2 connection go on when its client says GOAWAY without an error: then it makes no more requests.
 
-    h2 takes it for the end (python-hyper/h2 issue 1181), and Hypercorn closes with answers in progress. Clients made with
-    nghttp2 say it as soon as they hear ours (Node). It can go when that issue is closed.
+    h2 takes it for the end (python-hyper/h2 issue 1181), and Hypercorn closes with answers in progress. Clients made
+    with nghttp2 say it as soon as they hear ours (Node). It can go when that issue is closed.
     """
     from hyperframe.frame import GoAwayFrame
 
