@@ -1,4 +1,4 @@
-"""HTTP/2's good-bye, seen by a proxy that knows nothing of us: HAProxy."""
+"""HTTP/2's good-bye, seen by a proxy that knows nothing of us: HAProxy, which is told to send nothing again."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def haproxy(directory: Path, *servers: Server) -> Iterator[str]:
         for number, one in enumerate(servers)
     )
     (directory / "haproxy.cfg").write_text(
-        "defaults\n  mode http\n  timeout connect 5s\n  timeout client 30s\n  timeout server 30s\n  retries 3\n"
-        "  option redispatch 1\n  retry-on conn-failure empty-response response-timeout\n  http-reuse always\n"
+        "defaults\n  mode http\n  timeout connect 5s\n  timeout client 30s\n  timeout server 30s\n  retries 0\n"
+        "  retry-on none\n  http-reuse always\n"
         f"frontend f\n  bind unix@{path}\n  default_backend b\nbackend b\n{lines}\n"
     )
     with subprocess.Popen(["haproxy", "-db", "-f", str(directory / "haproxy.cfg")]) as process:
