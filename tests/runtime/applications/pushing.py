@@ -1,6 +1,7 @@
 """The application with another WebSocket: it pushes without end, or is slow to clean up (CLEANUP_SECONDS)."""
 
 import os
+import threading
 
 import main
 
@@ -19,4 +20,8 @@ async def app(scope, receive, send):
         main.note("cleaned")
         return
     while True:
+        # The buffers of both ends are full, or will be: 100 kB are gone in much less.
+        stuck = threading.Timer(0.5, main.note, ["stuck"])
+        stuck.start()
         await send({"type": "websocket.send", "bytes": b"x" * 100000})
+        stuck.cancel()
