@@ -34,7 +34,7 @@ from hypercorn_image import upstream
 from hypercorn_image.worker.untold import Untold
 
 QUIET = 0.3  # seconds that a quiet moment is waited for, before a new request brings the announcement
-HEARD = 1.0  # seconds that a client gets to hear a GOAWAY, or a ping
+HEARD = 3.0  # seconds that a client gets to hear a GOAWAY or a ping, on a busy machine too
 HOLD = 10.0  # seconds that requests wait for those in progress
 _PING = b"good bye"
 _NO_LAST_STREAM = 2**31 - 1
