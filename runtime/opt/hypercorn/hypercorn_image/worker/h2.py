@@ -158,7 +158,7 @@ class _Connection(H2Protocol):
         if self._last is None:
             self._last = self._highest
             self._ping()
-            self.task_group.spawn(self._say_last_by, time.monotonic() + HOLD)
+            self.task_group.spawn(self._see_off, time.monotonic() + HOLD)
 
     def _ask(self) -> None:
         """Have the client read the answers, all of which have been sent: each request that is held takes two turns.
@@ -181,10 +181,18 @@ class _Connection(H2Protocol):
     def _announce(self) -> None:
         self._announced = True
         self._go_away(_NO_LAST_STREAM)
-        self.task_group.spawn(self._say_last_by, self._awaited_until)
+        self.task_group.spawn(self._see_off, self._awaited_until)
+
+    async def _see_off(self, limit: float) -> None:
+        """Keep the connection open until the client has heard: Hypercorn closes what it thinks is idle."""
+        await self._write(Updated(idle=False))
+        await self._say_last_by(limit)
+        await self._wait_until_heard()
+        if self.idle and not self.closed:
+            await self._write(Updated(idle=True))
 
     async def _say_last_by(self, limit: float) -> None:
-        """Say good-bye at the time `limit`, if nothing has been the reason to do so before."""
+        """Return when good-bye has been said; say it at the time `limit` if nothing else was the reason to."""
         while not self._said and not self.closed and time.monotonic() < limit:
             await self.context.sleep(0.01)
         if not self._said and not self.closed:
