@@ -1,7 +1,15 @@
-"""The Pythons that the runtime's tests run on: this one, and those of pyenv.
+"""The Pythons and worker classes that the runtime's tests run on.
 
-A test asks for `python` and runs once, on the host's own; one marked `every_python` runs on each that is here. The
-missing ones are skipped, and said.
+A test runs on the host's own Python. One marked `every_python` runs on each that pyenv has too; the missing ones are
+skipped, and said. One marked `every_class` runs on each worker class. One with both marks runs on each Python with one
+class in turn, and the next test of its module with the next class. So these pairs are covered, and not all their
+combinations:
+
+- Python and test
+- worker class and test
+- Python and worker class, in each module that has three such tests
+
+FULL=1 runs every combination. trio is not in the Python 3.9 images: there the other two classes take turns.
 """
 
 from __future__ import annotations
@@ -12,25 +20,27 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
-from tests.runtime.launching import Launch
+from tests.runtime.launching import CLASSES, Launch
 from tests.runtime.server import RUNTIME, Server, launch
 
 ROOT = Path(__file__).parents[2]
 VERSIONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13")
 """Those that pyenv is asked for."""
+FULL = bool(os.environ.get("FULL"))
 OWN = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "every_python(when=True): run on every Python that this machine has")
+    config.addinivalue_line("markers", "every_class: run on every worker class")
 
 
 def interpreter(version: str) -> Path | None:
@@ -63,10 +73,40 @@ def environment(version: str) -> Path:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "python" in metafunc.fixturenames:
-        marker = metafunc.definition.get_closest_marker("every_python")
-        every = marker is not None and marker.kwargs.get("when", True)
-        metafunc.parametrize("python", VERSIONS if every else [OWN], indirect=True)
+    if "python" not in metafunc.fixturenames:
+        return
+    versions = VERSIONS if is_marked(metafunc.function, "every_python") else (OWN,)
+    if not is_marked(metafunc.function, "every_class"):
+        metafunc.parametrize("python", versions, indirect=True)
+        return
+    if len(versions) == 1 or FULL:
+        pairs = [(version, name) for version in versions for name in classes(version)]
+    else:
+        pairs = in_turn(place_among_tests(metafunc.function, metafunc.module))
+    metafunc.parametrize(("python", "worker_class"), pairs, indirect=True)
+
+
+def is_marked(function: object, name: str) -> bool:
+    marks: list[pytest.Mark] = getattr(function, "pytestmark", [])
+    return any(mark.name == name and mark.kwargs.get("when", True) for mark in marks)
+
+
+def place_among_tests(function: object, module: ModuleType) -> int:
+    """Return which of the tests with both marks this is in its module. It is the same whichever tests are run."""
+    both = [one for one in vars(module).values() if is_marked(one, "every_python") and is_marked(one, "every_class")]
+    return both.index(function)
+
+
+def classes(version: str) -> tuple[str, ...]:
+    return tuple(name for name in CLASSES if (version, name) != ("3.9", "trio"))
+
+
+def in_turn(first: int) -> list[tuple[str, str]]:
+    """Return each version with one class in turn; with the host's own those that no other Python here has."""
+    turns = [(version, classes(version)) for version in VERSIONS]
+    pairs = [(version, names[(first + turn) % len(names)]) for turn, (version, names) in enumerate(turns)]
+    covered = {name for version, name in pairs if interpreter(version)}
+    return pairs + [(OWN, name) for name in CLASSES if name not in covered]
 
 
 @pytest.fixture
@@ -83,11 +123,8 @@ def python_version(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def worker_class(request: pytest.FixtureRequest, python_version: str) -> Iterator[str]:
-    name: str = getattr(request, "param", "asyncio")
-    if name == "trio" and python_version == "3.9":
-        pytest.skip("trio is not in the Python 3.9 images")
-    yield name
+def worker_class(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture

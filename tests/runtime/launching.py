@@ -13,7 +13,8 @@ from tests.runtime.server import Server, request
 
 CLASSES = ("asyncio", "uvloop", "trio")
 Launch = Callable[..., AbstractContextManager[Server]]
-every_class = pytest.mark.parametrize("worker_class", CLASSES, indirect=True)
+every_class = pytest.mark.every_class
+"""Run on every worker class; `conftest` says on which Pythons."""
 
 
 def in_flight(pool: ThreadPoolExecutor, server: Server, count: int, seconds: float) -> list[Any]:

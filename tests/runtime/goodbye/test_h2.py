@@ -17,12 +17,11 @@ import httpx
 import pytest
 
 from tests.runtime.h2client import fetch_all
-from tests.runtime.launching import Launch
+from tests.runtime.launching import Launch, every_class
 from tests.runtime.server import APPLICATIONS, Server
 
 FULL = bool(os.environ.get("FULL"))
 RELOADS = 50 if FULL else 3
-CLASSES = ["asyncio", "uvloop", "trio"]
 
 
 class Clients:
@@ -70,7 +69,7 @@ def served(clients: Clients, more: int = 20) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("worker_class", CLASSES)
+@every_class
 @pytest.mark.parametrize("body", [b"", b"x" * 200_000], ids=["gets", "uploads"])
 def test_reloads_lose_no_request_of_clients_that_send_one_after_another(
     server: Launch, worker_class: str, body: bytes
@@ -88,7 +87,7 @@ def test_reloads_lose_no_request_of_clients_that_send_one_after_another(
         assert one.stop() == 0
 
 
-@pytest.mark.parametrize("worker_class", CLASSES)
+@every_class
 def test_max_requests_loses_no_request(server: Launch, worker_class: str) -> None:
     requests = 20_000 if FULL else 300
     with server(WORKER_CLASS=worker_class, MAX_REQUESTS="50", ACCESS_LOG="") as one:
@@ -99,7 +98,7 @@ def test_max_requests_loses_no_request(server: Launch, worker_class: str) -> Non
         assert one.log.count("reached max_requests (50)") >= 2
 
 
-@pytest.mark.parametrize("worker_class", CLASSES)
+@every_class
 def test_requests_of_one_connection_that_are_in_progress_at_a_stop_are_answered(
     server: Launch, worker_class: str
 ) -> None:

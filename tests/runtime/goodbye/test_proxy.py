@@ -12,13 +12,12 @@ from pathlib import Path
 import pytest
 
 from tests.local import need
-from tests.runtime.launching import CLASSES, Launch
+from tests.runtime.launching import Launch, every_class
 from tests.runtime.load import Load
 from tests.runtime.server import Server, wait_for
 
 FULL = bool(os.environ.get("FULL"))
 RELOADS = 50 if FULL else 2
-every_class = pytest.mark.parametrize("worker_class", CLASSES)
 
 
 @contextmanager
