@@ -40,11 +40,15 @@ class World(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now, self.pids, self.generations = 100.0, 0, 0
+        self.elapsed = 0.0  # seconds by a clock that nobody sets back
+        self.due: dict[tuple[int, wanted.Timer], float] = {}  # when a worker's limit runs out, by that clock
         self.fork_fails = False
         self.reads: list[int | None] = []  # what the next reads of the configuration give: workers, or None if wrong
         self.wanted = Wanted(configured(0, 1))
         self.reloads: list[int] = []  # generations whose reload has begun and not ended
+        self.proved = 0  # the last generation that a worker has served
         self.told: set[int] = set()  # to leave
+        self.recycled: set[int] = set()  # have asked to be replaced
         self.killed: set[int] = set()
         self.said: Counter[type] = Counter()
         self.asked_since_read = False
@@ -82,12 +86,14 @@ class World(RuleBasedStateMachine):
             self.reloads = []
         elif isinstance(action, wanted.ReloadFailed):
             assert self.reloads, "a reload ends once"
+            assert self.wanted.generation.number == self.proved, "back to what has served"
             self.reloads = [number for number in self.reloads if number <= self.wanted.generation.number]
         elif isinstance(action, wanted.Replaced):
             assert action.pid not in self.killed, "nobody leaves for a worker that was killed"
         elif isinstance(action, wanted.Leave):
             assert action.pid in self.wanted.workers, "only workers that are there are told anything"
             assert action.pid not in self.told, "it is told once"
+            assert action.starting or self.wanted.stopping is not None or self.may_go(action.pid), "it is still needed"
             assert action.seconds <= GRACEFUL + ROUNDING
             self.told.add(action.pid)
         elif isinstance(action, wanted.Kill):
@@ -96,6 +102,19 @@ class World(RuleBasedStateMachine):
             self.killed.add(action.pid)
         elif isinstance(action, wanted.FailedToStart):
             assert action.retry <= max(wanted.BACK_OFF)
+
+    def may_go(self, pid: int) -> bool:
+        """Tell whether another serves in its slot, or its slot is not wanted and no reload is on its way."""
+        slot = self.wanted.workers[pid].slot
+        others = [one for one in self.wanted.workers.values() if one.slot == slot and one.pid > pid]
+        return any(one.state is State.SERVING for one in others) or (
+            slot >= self.wanted.generation.workers and not self.reloads
+        )
+
+    def serves(self, pid: int) -> None:
+        if pid not in self.killed:
+            self.proved = max(self.proved, self.wanted.workers[pid].generation.number)
+        self.wanted.ready(pid, self.now)
 
     def pids_in(self, state: State) -> list[int]:
         return [pid for pid, one in self.wanted.workers.items() if one.state is state]
@@ -108,7 +127,7 @@ class World(RuleBasedStateMachine):
         self.wanted = Wanted(configured(0, workers))
         self.react()
         for pid in self.pids_in(State.STARTING) if serving else []:
-            self.wanted.ready(pid, self.now)
+            self.serves(pid)
         self.react()
 
     # ---- what happens ------------------------------------------------------------------------------------------------
@@ -116,7 +135,7 @@ class World(RuleBasedStateMachine):
     @precondition(lambda self: self.pids_in(State.STARTING))
     @rule(data=st.data())
     def a_worker_serves(self, data: st.DataObject) -> None:
-        self.wanted.ready(self.pick(data, State.STARTING), self.now)
+        self.serves(self.pick(data, State.STARTING))
         self.react()
 
     @precondition(lambda self: self.pids_in(State.STARTING))
@@ -146,7 +165,9 @@ class World(RuleBasedStateMachine):
     @precondition(lambda self: self.wanted.workers)
     @rule(data=st.data())
     def a_worker_asks_to_be_replaced(self, data: st.DataObject) -> None:
-        self.wanted.leaves(data.draw(st.sampled_from(sorted(self.wanted.workers))), "reached max_requests (5)")
+        pid = data.draw(st.sampled_from(sorted(self.wanted.workers)))
+        self.recycled.add(pid)
+        self.wanted.leaves(pid, "reached max_requests (5)")
         self.react()
 
     @rule(pid=st.integers(0, 60))
@@ -172,6 +193,7 @@ class World(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.1, 0.5, 3.0, 11.0, 40.0, 500.0]))
     def time_passes(self, seconds: float) -> None:
         self.now += seconds
+        self.elapsed += seconds
         self.react()
 
     @rule(seconds=st.sampled_from([1.0, 100.0]))
@@ -225,6 +247,13 @@ class World(RuleBasedStateMachine):
             most = GRACEFUL + wanted.AFTER_TIMEOUT + ROUNDING
             assert all(limit is not None and limit.seconds <= most for limit in limits), "a stop that does not end"
 
+    @invariant()
+    def a_worker_is_killed_when_its_limit_has_run_out(self) -> None:
+        for pid, one in self.wanted.workers.items():
+            if one.limit is not None and not one.killed:
+                due = self.due.setdefault((pid, one.limit), self.elapsed + one.limit.seconds)
+                assert self.elapsed <= due + ROUNDING, "the clock was set back, and its time was not"
+
     def teardown(self) -> None:
         """From now on all goes well: what was begun must come to its end."""
         self.fork_fails = False
@@ -242,13 +271,14 @@ class World(RuleBasedStateMachine):
         assert all(one.generation == self.wanted.generation for one in serving.values()), "by the wanted generation"
         assert not self.asked_since_read, "a reload was swallowed"
         assert not self.reloads, "a reload has neither succeeded nor failed"
+        assert not self.recycled & set(self.wanted.workers), "one that asked to be replaced was not"
 
     def goes_well(self) -> None:
         for pid, one in list(self.wanted.workers.items()):
             if pid in self.killed:
                 self.wanted.ended(pid, "SIGKILL", None, self.now)
             elif one.state is State.STARTING:
-                self.wanted.ready(pid, self.now)
+                self.serves(pid)
             elif one.state is State.LEAVING:
                 self.wanted.ended(pid, "status 0", None, self.now)
         self.react()
