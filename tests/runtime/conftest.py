@@ -38,11 +38,6 @@ FULL = bool(os.environ.get("FULL"))
 OWN = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "every_python(when=True): run on every Python that this machine has")
-    config.addinivalue_line("markers", "every_class: run on every worker class")
-
-
 def interpreter(version: str) -> Path | None:
     """Return an interpreter of that version, or None."""
     if version == OWN:
