@@ -129,15 +129,6 @@ class Operator:
             await asyncio.sleep(self.chance.choice([0, 0.05, 0.2, 0.5]))
 
 
-def is_judged(client: str, operator: Operator) -> bool:
-    """Tell whether the losses of a client count.
-
-    Those over HTTP/3 do not once the number of workers has changed: the kernel then sends the packets of connections to
-    other workers (issue 9, defect 27; SEED=3 and SEED=4 show it). Can go with that defect.
-    """
-    return not client.startswith("Http3") or "more_or_fewer" not in operator.done
-
-
 def unexplained(operator: Operator, counts: Counts) -> list[str]:
     """Return the losses that no kill explains."""
     kills = operator.killed
@@ -145,14 +136,12 @@ def unexplained(operator: Operator, counts: Counts) -> list[str]:
     found = [
         f"{loss.client} at worker {loss.pid}: {loss.why}"
         for loss in counts.lost
-        if is_judged(loss.client, operator)
-        and loss.pid not in kills
+        if loss.pid not in kills
         and not (loss in unknown and any(loss.opened - 1 <= moment <= loss.ended for moment in kills.values()))
     ]
-    lost = sum(is_judged(loss.client, operator) for loss in counts.lost)
     most = AT_ONCE * len(operator.clients) * len(kills)
-    if lost > most:
-        found.append(f"{lost} lost, and only {most} can have been in flight")
+    if len(counts.lost) > most:
+        found.append(f"{len(counts.lost)} lost, and only {most} can have been in flight")
     return found
 
 
@@ -189,7 +178,7 @@ async def one_history(one: Server, operator: Operator, counts: Counts) -> None:
         await wait("Reload complete", complete + 1)
         await asyncio.to_thread(wait_for, lambda: settled(one, operator), "settled workers", lambda: one.log)
         before = counts.answered.copy()
-        names = [client.name for client in operator.clients if is_judged(client.name, operator)]
+        names = [client.name for client in operator.clients]
         while any(counts.answered[name] <= before[name] for name in names) and not unexplained(operator, counts):
             await asyncio.sleep(0.01)
         one.kill(chance.choice([signal.SIGTERM, signal.SIGINT]))
