@@ -97,6 +97,15 @@ class Http1(Connection):
         self._writer.close()
 
 
+class TakesAnswersAfterGoaway(h2.connection.H2Connection):
+    """h2 would take nothing more, not even of the same read; but answers still come (RFC 9113, 6.8)."""
+
+    def _receive_goaway_frame(self, frame: Any) -> Any:
+        found = super()._receive_goaway_frame(frame)
+        self.state_machine.state = h2.connection.ConnectionState.CLIENT_OPEN
+        return found
+
+
 class Http2(Connection):
     """HTTP/2 with prior knowledge. Like most clients it begins nothing new once it was told GOAWAY."""
 
@@ -104,7 +113,7 @@ class Http2(Connection):
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
-        self._http = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+        self._http = TakesAnswersAfterGoaway(h2.config.H2Configuration(client_side=True))
         self._http.initiate_connection()
         self._flush()
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
@@ -144,8 +153,6 @@ class Http2(Connection):
     def _handle(self, event: h2.events.Event) -> None:
         if isinstance(event, h2.events.ConnectionTerminated):
             self.usable = False
-            # h2 would take nothing more; but answers to what was begun still come (RFC 9113, 6.8).
-            self._http.state_machine.state = h2.connection.ConnectionState.CLIENT_OPEN
             for stream in self._waiting:
                 if stream > (event.last_stream_id or 0):
                     self._end(stream, Again())
