@@ -34,7 +34,7 @@ from imagematrix.matrix.model import (
     tag_of,
 )
 from imagematrix.matrix.schema import ExclusionEntry, ImageEntry, MatrixFile, parse
-from imagematrix.matrix.source import Source, Where, read
+from imagematrix.matrix.source import Source, Where, read, shortened
 
 MOST_ANCESTORS = 10
 """Images below an image: every variant repeats the layers of all of them in its Dockerfile."""
@@ -111,7 +111,7 @@ class _Loader:
         for position, name in enumerate(names or ()):
             place = (*where, position) if (*where, position) in self.source.lines else where
             if name not in allowed:
-                text = f"{name!r} is no {kind} of this matrix; {allowed_instead(name, allowed)}"
+                text = f"{shortened(repr(name))} is no {kind} of this matrix; {allowed_instead(name, allowed)}"
                 self.source.problem(place, text)
             elif name in (names or ())[:position]:
                 self.source.problem(place, f"{name} is listed twice")
