@@ -282,7 +282,7 @@ class World(RuleBasedStateMachine):
             elif one.state is State.LEAVING:
                 self.wanted.ended(pid, "status 0", None, self.now)
         self.react()
-        self.now += min(self.wanted.wake_in(self.now) or 0.0, 60.0)
+        self.now += max(0.001, min(self.wanted.wake_in(self.now) or 0.0, 60.0))  # poll waits for a millisecond or more
 
     def finished(self) -> bool:
         if self.wanted.stopping is not None:

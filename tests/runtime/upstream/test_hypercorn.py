@@ -23,6 +23,8 @@ from hypercorn.config import Config
 from hypercorn_image import upstream
 from hyperframe.frame import GoAwayFrame
 
+from tests.runtime.http1 import both as http1
+from tests.runtime.http1 import cases
 from tests.runtime.upstream import serving
 from tests.runtime.upstream.serving import HOST, configuration, opened
 
@@ -43,6 +45,12 @@ def test_hypercorn_serves_by_the_loop_on_the_sockets_it_was_given(worker_class: 
     with opened() as tcp, opened(socket.SOCK_DGRAM) as udp:
         port = tcp.getsockname()[1]
         serving.serve(worker_class, configuration(tcp, udp, **serving.certificate(tmp_path)), use)
+
+
+@pytest.mark.holds("hypercorn-http1")
+def test_hypercorn_answers_http_1_1_as_the_fast_path_does() -> None:
+    with http1.serving(False) as plain, http1.serving(True) as fast:
+        assert [http1.difference(plain, fast, case) for case in cases.CASES[::100]] == [""] * len(cases.CASES[::100])
 
 
 @pytest.mark.holds("hypercorn-h2-connection")

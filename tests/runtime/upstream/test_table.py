@@ -22,7 +22,7 @@ def test_every_assumption_has_one_test() -> None:
 
 
 def test_all_hold_here() -> None:
-    assert upstream.missing({"asyncio", "uvloop", "trio", "quic", "statsd", "preload"}) == []
+    assert upstream.missing({"asyncio", "uvloop", "trio", "quic", "http1", "statsd", "preload"}) == []
 
 
 def test_one_that_does_not_hold_is_named_with_its_package_and_what_is_worse(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,8 +67,13 @@ def _serve(load: Callable[[], effective.Effective]) -> int:
 
 def _warn_of_upstream(found: effective.Effective) -> None:
     """Say, once, in what Hypercorn and its friends are not as this package expects them."""
-    config = found.config
-    used = {"quic": config.quic_bind, "statsd": config.statsd_host, "preload": found.variables.get("PRELOAD_APP")}
+    config, variables = found.config, found.variables
+    used = {
+        "quic": config.quic_bind,
+        "statsd": config.statsd_host,
+        "preload": variables.get("PRELOAD_APP"),
+        "http1": variables.get("HTTP1") == "fast",
+    }
     for line in upstream.missing([name for name, value in used.items() if value]):
         if config.log.error_logger is not None:
             config.log.error_logger.warning(line)

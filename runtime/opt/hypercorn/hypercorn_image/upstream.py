@@ -9,6 +9,8 @@ import logging
 import weakref
 from typing import Any, Callable, Container, Dict, List, NamedTuple, Optional, Tuple
 
+HTTP1_VERSIONS = ("0.17.3", "0.18.0")
+"""The versions of Hypercorn whose HTTP/1.1 `worker.http1` knows, to the byte. tests/runtime/http1 compares them."""
 _LOGGERS = ("hypercorn.access", "hypercorn.error")
 
 
@@ -18,7 +20,7 @@ class Assumption(NamedTuple):
     package: str
     versions: str
     without: str  # what is worse where it does not hold
-    used_with: str = ""  # asyncio, uvloop, trio, quic, statsd or preload; always, when empty
+    used_with: str = ""  # asyncio, uvloop, trio, quic, http1, statsd or preload; always, when empty
     probe: Optional[Callable[[], bool]] = None  # whether it may hold; None where only its use tells
 
 
@@ -38,6 +40,15 @@ def _h2_dispatch() -> bool:
     from hyperframe.frame import GoAwayFrame
 
     return GoAwayFrame in H2Connection()._frame_dispatch_table
+
+
+def _http1() -> bool:
+    from importlib import metadata
+
+    from hypercorn.protocol.http_stream import ASGIHTTPState  # noqa: F401
+    from hypercorn.utils import UnexpectedMessageError, build_and_validate_headers, suppress_body  # noqa: F401
+
+    return metadata.version("hypercorn") in HTTP1_VERSIONS
 
 
 def _quic() -> bool:
@@ -91,6 +102,10 @@ ASSUMPTIONS: Dict[str, Assumption] = {
     # h2/connection.py: _frame_dispatch_table
     "h2-dispatches-by-frame": Assumption(
         "h2", "4.1.0 to 4.4.1", "an HTTP/2 client that says GOAWAY loses its requests in progress", probe=_h2_dispatch
+    ),
+    # hypercorn/protocol/h11.py, hypercorn/protocol/http_stream.py, hypercorn/asyncio/tcp_server.py, in every detail
+    "hypercorn-http1": Assumption(
+        "hypercorn", "0.17.3, 0.18.0", "Hypercorn reads HTTP/1.1 itself, which is slower", "http1", _http1
     ),
     # hypercorn/*/udp_server.py: QuicProtocol, looked up for each socket; hypercorn/protocol/quic.py: connections
     "hypercorn-quic-connections": Assumption(

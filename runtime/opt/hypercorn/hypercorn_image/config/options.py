@@ -518,6 +518,15 @@ _OTHER = [
         flags=("--server-name",),
     ),
     Option(
+        "HTTP1",
+        kinds.choice("hypercorn", "fast"),
+        "hypercorn",
+        None,
+        "`fast` reads plain HTTP/1.1 requests without h11, on asyncio and uvloop. With READ_TIMEOUT or "
+        "KEEP_ALIVE_MAX_REQUESTS, or a version of Hypercorn that it does not know, it is `hypercorn`.",
+        flags=("--http1",),
+    ),
+    Option(
         "H11_PASS_RAW_HEADERS",
         kinds.BOOLEAN,
         "false",

@@ -8,6 +8,9 @@ import asyncio
 from typing import Any, Callable, List, Optional, Set
 from weakref import WeakSet
 
+HandOver = Callable[[Any, bytes], Any]
+"""Gives a transport and what was read of it to Hypercorn's protocol, and returns that."""
+
 
 class _Server:
     """Stands for an asyncio server. Its `wait_closed` does not wait for connections.
@@ -27,27 +30,40 @@ class _Server:
 
 
 class _Connection(asyncio.Protocol):
-    """Passes everything on to Hypercorn's protocol, and notes the transport; during a TLS handshake, itself."""
+    """Passes everything on to another protocol, and notes the transport; during a TLS handshake, itself.
 
-    def __init__(
-        self, inner: Any, transports: Set[Any], handshaking: "WeakSet[Any]", on_made: Callable[[Any], None]
-    ) -> None:
-        self._inner, self._on_made = inner, on_made
-        self._transports, self._handshaking = transports, handshaking
-        handshaking.add(self)
+    The other one is Hypercorn's, or what stands before it until that hands the connection over.
+    """
+
+    def __init__(self, loop: "LoopMixin", hypercorn: Any) -> None:
+        self._loop, self._hypercorn = loop, hypercorn
+        loop.handshaking.add(self)
+        self._pass_on_to(loop.front(self._hand_over) if loop.front is not None else hypercorn)
+
+    def _pass_on_to(self, inner: Any) -> None:
+        self._inner = inner
         # Bound here, not wrapped: nothing is added to the path of the data.
         for name in ("data_received", "eof_received", "pause_writing", "resume_writing"):
             setattr(self, name, getattr(inner, name))
 
+    def _hand_over(self, transport: Any, data: bytes) -> Any:
+        """Pass on to Hypercorn's protocol from now on, `data` first; return that protocol."""
+        self._pass_on_to(self._hypercorn)
+        transport.set_protocol(self)  # uvloop keeps a protocol's methods
+        self._hypercorn.connection_made(transport)
+        if data:
+            self._hypercorn.data_received(data)
+        return self._hypercorn
+
     def connection_made(self, transport: Any) -> None:
-        self._handshaking.discard(self)
+        self._loop.handshaking.discard(self)
         self._transport = transport
-        self._transports.add(transport)
-        self._on_made(transport)
+        self._loop.transports.add(transport)
+        self._loop.on_connection(transport)
         self._inner.connection_made(transport)
 
     def connection_lost(self, exc: Optional[Exception]) -> None:
-        self._transports.discard(self._transport)
+        self._loop.transports.discard(self._transport)
         self._inner.connection_lost(exc)
 
 
@@ -65,15 +81,14 @@ class LoopMixin:
         self.handshaking: "WeakSet[Any]" = WeakSet()  # accepted, and without a transport yet
         self.datagrams: List[Any] = []
         self.on_connection: Callable[[Any], None] = lambda transport: None
+        self.front: Optional[Callable[[HandOver], Any]] = None  # makes what stands before Hypercorn's protocol
 
     async def create_server(self, protocol_factory: Any, *args: Any, **kwargs: Any) -> Any:
         """Make a server. The connections of ours are known."""
         if not self._takes_ours(kwargs):
             return await super().create_server(protocol_factory, *args, **kwargs)  # type: ignore[misc]
         server = await super().create_server(  # type: ignore[misc]
-            lambda: _Connection(protocol_factory(), self.transports, self.handshaking, self.on_connection),
-            *args,
-            **kwargs,
+            lambda: _Connection(self, protocol_factory()), *args, **kwargs
         )
         self.servers.append(server)
         return _Server(server)

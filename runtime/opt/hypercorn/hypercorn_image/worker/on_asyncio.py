@@ -76,6 +76,12 @@ class _Serving(Serving):
         super().__init__(worker, asyncio.Event, asyncio.sleep)
         self.loop = loop
         self._beside: Set[Any] = set()
+        self.http1: Any = None
+        if worker.reads_http1():
+            from hypercorn_image.worker.http1.connection import Http1
+
+            self.http1 = Http1(self.gate, worker.config, self.lifespan.state, loop)
+            loop.front = self.http1.connection
 
     async def run(self) -> None:
         self._listen()
@@ -127,6 +133,10 @@ class _Serving(Serving):
                 if not _CANCELS:
                     break
                 serving.cancel()
+        while (
+            self.http1 is not None and self.http1.busy and not await self.is_over()
+        ):  # Hypercorn does not know these connections
+            await asyncio.sleep(0.01)
         for transport in list(self.loop.transports):
             transport.abort()
         if not abandoned:
@@ -136,6 +146,8 @@ class _Serving(Serving):
         if len(self.loop.servers) != len(self.worker.listening) or len(self.loop.datagrams) != len(self.worker.udp):
             self.worker.not_as_expected("hypercorn-serves-on-its-sockets")
         await super().trigger()
+        if self.http1 is not None:
+            self.http1.terminate()
 
     async def stop_accepting(self) -> None:
         # First no more events, then the connections that were accepted already get their transports, then the close:

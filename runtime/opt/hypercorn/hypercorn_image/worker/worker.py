@@ -10,6 +10,7 @@ from typing import Any, Callable, List, NamedTuple, Optional
 from hypercorn_image import upstream
 from hypercorn_image.app import application
 from hypercorn_image.config.effective import Effective
+from hypercorn_image.config.settings import UNLIMITED_REQUESTS
 from hypercorn_image.listen.sockets import Listeners
 from hypercorn_image.worker.clock import Clock
 from hypercorn_image.worker.parent import Parent
@@ -62,6 +63,17 @@ class Worker:
         self.asgi = application.to_asgi3(
             self.loaded.application, self.loaded.mode, self.worker_class, self.config.wsgi_max_body_size
         )
+
+    def reads_http1(self) -> bool:
+        """Tell whether plain HTTP/1.1 requests are read by `http1`, and not by Hypercorn.
+
+        Two limits are Hypercorn's own business: with them it reads every request.
+        """
+        if self.variables.get("HTTP1") != "fast" or self.config.read_timeout is not None:
+            return False
+        if self.config.keep_alive_max_requests < UNLIMITED_REQUESTS:
+            return False
+        return upstream.holds("hypercorn-http1")
 
     def say(self, what: str, **details: Any) -> None:
         """Tell the parent, where there is one."""
