@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,17 @@ INPUTS = ("matrix.yaml", "templates", "runtime", "locks")
 """What generate.py reads."""
 
 Main = Callable[[list[str]], int]
+
+
+def pytest_configure() -> None:
+    """Hear the signals that a background shell or nohup ignores: what a test starts would inherit that."""
+    for number, handler in {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGQUIT: signal.SIG_DFL,
+        signal.SIGHUP: signal.SIG_DFL,
+    }.items():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 @dataclass(frozen=True)
