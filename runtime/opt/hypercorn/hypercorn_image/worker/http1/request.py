@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, Deque, Dict, List, Optional, Union
+from typing import Any, Deque, Dict, List, Optional, Union
 from urllib.parse import unquote
 
 import h11
@@ -13,18 +13,18 @@ from hypercorn.utils import UnexpectedMessageError, build_and_validate_headers, 
 from hypercorn_image.worker.http1.answer import ByH11, Plain, plain_answer
 from hypercorn_image.worker.http1.head import Head, Headers
 
-if TYPE_CHECKING:
-    from hypercorn_image.worker.http1.connection import Connection
-
 _PIECE = 2**16  # bytes of an event's body at most, as Hypercorn reads
 _JOINED = 2**16  # bytes of a body that is copied behind its head, to be one write
 _LAST_ANSWER: Headers = [(b"content-length", b"0"), (b"connection", b"close")]
 
 
 class Request:
-    """One request and its answer: the scope, and ASGI's `receive` and `send`. `missing`: bytes of its body to come."""
+    """One request and its answer: the scope, and ASGI's `receive` and `send`.
 
-    def __init__(self, connection: "Connection", head: Head, data: bytes) -> None:
+    `connection` is the one it came on. `missing` is how many bytes of its body are still to come.
+    """
+
+    def __init__(self, connection: Any, head: Head, data: bytes) -> None:
         self._connection, self._head, self._data = connection, head, data
         self.missing = head.length
         self.closed = False
