@@ -54,7 +54,8 @@ def load(environ: Mapping[str, str], argv: Sequence[str] = (), app_directory: st
             if "keep_alive_max_requests" not in vars(config):
                 config.keep_alive_max_requests = settings.UNLIMITED_REQUESTS
             _apply(given, config)
-            problems += check(config)
+            said = {line.split(" ", 1)[0].rstrip(":") for line in problems}  # a variable that is wrong has one line
+            problems += [line for line in check(config) if line.split(":", 1)[0] not in said]
         except StartError as error:
             problems += error.lines
             details = error.details
