@@ -12,7 +12,7 @@ FILTERS := $(if $(TAG),--tag $(TAG)) $(if $(IMAGE),--image $(IMAGE)) $(if $(PYTH
 # How many tests run at once. Each is a container or two that mostly wait.
 JOBS ?= 4
 # Two files of them at once, each with a registry and a builder of its own.
-TEST_PUBLISH = $(RUN) -m pytest -n 2 --dist loadfile tests/publish
+TEST_PUBLISH = $(RUN) -m pytest -n 2 --dist loadfile tests/publish/loopback
 
 help: ## print this
 	@echo "make TARGET [TAG=python3.13-slim] [IMAGE=hypercorn] [PYTHON=3.13] [OS=slim]"; echo
@@ -58,7 +58,7 @@ test-publish: $(VENV)/ready ## publish to a real registry on loopback, in every 
 	@FULL=1 $(TEST_PUBLISH)
 
 unit: $(VENV)/ready ## the tests that need no engine
-	@$(RUN) -m pytest -n $(JOBS) --ignore tests/images --ignore tests/publish
+	@$(RUN) -m pytest -n $(JOBS) --ignore tests/images --ignore tests/publish/loopback
 
 smoke: build ## build, then test every image that could be built
 	@$(RUN) -m pytest -n $(JOBS) --dist loadgroup tests/images $(FILTERS)

@@ -1,4 +1,6 @@
-"""The folders of imagematrix/ are the stages of the flow, and imports go one way only. See CONTRIBUTING.md."""
+"""The folders of imagematrix/ are the stages of the flow, and imports go one way only. The tests are in folders of the
+same names. See CONTRIBUTING.md.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +22,11 @@ ALLOWED = {
     "publish": {"machine", "matrix", "render", "build", "prove"},
 }
 """Which folders a folder imports from. What lies beside the folders is for all of them."""
+
+OWN_FOLDERS = {"images", "runtime", "fork"}
+"""Folders of tests/ that are no stage: what runs containers of images, what tests runtime/, and a second matrix."""
+WHOLE = {"documents", "layout", "lint", "workflows"}
+"""What is tested beside the folders and is no module: the repository as a whole."""
 
 
 def imported(file: Path) -> Iterator[str]:
@@ -53,3 +60,29 @@ def test_a_stage_imports_from_stages_before_it_only(folder: str) -> None:
         and name.split(".")[1] not in {folder, *ALLOWED[folder]}
     ]
     assert wrong == []
+
+
+def test_every_folder_of_tests_is_a_stage() -> None:
+    folders = {path.name for path in (REPOSITORY / "tests").iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert folders == {*ALLOWED, *OWN_FOLDERS}
+
+
+def test_a_test_lies_in_the_folder_of_a_stage_that_it_imports() -> None:
+    wrong, right = [], 0
+    for stage in ALLOWED:
+        for path in (REPOSITORY / "tests" / stage).glob("test_*.py"):
+            used = {name.split(".")[1] for name in imported(path) if name.startswith("imagematrix.")}
+            right += stage in used
+            wrong += [path.name] if stage not in used and used & (set(ALLOWED) - {"machine"}) else []
+    assert wrong == []
+    assert right > 20
+
+
+def test_beside_the_folders_are_the_tests_of_what_lies_beside_the_stages() -> None:
+    beside = {path.stem.removeprefix("test_") for path in (REPOSITORY / "tests").glob("test_*.py")}
+    assert beside <= {*WHOLE, *(path.stem for path in (REPOSITORY / "imagematrix").glob("*.py"))}
+
+
+def test_no_two_test_modules_have_one_name() -> None:
+    names = [path.name for path in (REPOSITORY / "tests").rglob("test_*.py")]
+    assert [name for name in names if names.count(name) > 1] == []

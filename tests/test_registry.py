@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from imagematrix.errors import UserError
-from imagematrix.publish.push import day_of
 from imagematrix.registry import Published, complaint, host_of, is_loopback, parse
 
 
@@ -53,9 +51,3 @@ def test_a_manifest_counts_as_an_index_of_one() -> None:
 def test_the_line_that_says_why() -> None:
     assert complaint("#1 x\n\x1b[31mERROR: failed to solve: no space left\x1b[0m\n") == "no space left"
     assert complaint("") == "failed without a word"
-
-
-def test_the_day_of_a_dated_tag() -> None:
-    assert str(day_of("1763880000")) == "2025-11-23"
-    with pytest.raises(UserError, match="SOURCE_DATE_EPOCH=today"):
-        day_of("today")

@@ -1,16 +1,15 @@
-"""Fixtures for the tests that run every image.
+"""Fixtures for the tests that run images.
 
-A module test_IMAGE.py holds what must be true of IMAGE and of every image that has it as an ancestor: its tests run
-once for each of their variants that the engine has. test_built.py names those that it has not, and why.
+A test says in its marker `images` which images it runs on (tests/images/choice.py), and runs on those of them that the
+engine has. test_built.py names those that it has not, and why.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import uuid
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 
 import pytest
 from docker.client import DockerClient
@@ -21,6 +20,7 @@ from imagematrix.console import say
 from imagematrix.machine import engine
 from imagematrix.matrix.loading import load
 from imagematrix.matrix.model import Variant
+from tests.images import choice
 from tests.images.container import Container, Runner
 
 FILTERS = ("tag", "image", "python", "os")
@@ -28,11 +28,11 @@ FILTERS = ("tag", "image", "python", "os")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "every_class: run with every worker class of the variant, not one in turn")
-    config.addinivalue_line("markers", "long: on the oldest, the middle and the newest Python, unless FULL is set")
+    config.addinivalue_line("markers", "images(image, os, extras, one_per, at_most): which images a test runs on")
 
 
 def pytest_report_header() -> str | None:
-    return None if os.environ.get("FULL") else "tests under load: on three of the Pythons; FULL=1 takes all"
+    return None if choice.FULL else "tests under load: on three of the Pythons; FULL=1 takes all"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -55,24 +55,20 @@ def has(reference: str) -> bool:
     return True
 
 
+matrix = cache(partial(load, cli.ROOT))
+
+
 @cache  # so that all tests have the same objects, and pytest sees that they share fixtures
 def selected(filters: tuple[tuple[str, ...], ...]) -> tuple[Variant, ...]:
-    return cli.select(load(cli.ROOT), argparse.Namespace(**dict(zip(FILTERS, map(list, filters), strict=True))))
+    return cli.select(matrix(), argparse.Namespace(**dict(zip(FILTERS, map(list, filters), strict=True))))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "variant" not in metafunc.fixturenames:
-        return
-    variants = selected(tuple(tuple(metafunc.config.getoption(f"--{name}", default=[])) for name in FILTERS))
-    image = metafunc.module.__name__.rpartition(".test_")[2].replace("_", "-")
-    if image != "built":
-        lineages = {variant: [ancestor.name for ancestor in variant.image.lineage] for variant in variants}
-        variants = tuple(one for one in variants if image in lineages[one] and has(one.references[0]))
-    metafunc.parametrize(
-        "variant",
-        [pytest.param(one, id=one.name, marks=pytest.mark.xdist_group(one.name)) for one in variants],
-        scope="session",
-    )
+    images = choice.marked(metafunc, matrix())
+    if images is not None:
+        variants = selected(tuple(tuple(metafunc.config.getoption(f"--{name}", default=[])) for name in FILTERS))
+        there = [one for one in variants if not images.built or has(one.references[0])]
+        choice.parametrize(metafunc, images.of(there))
 
 
 @pytest.fixture(scope="session")

@@ -94,6 +94,12 @@ def wait_for(probe: Any, what: str, explain: Any = None) -> Any:
     raise AssertionError(f"no {what} within {LIMIT:.0f} s\n{explain() if explain else ''}")
 
 
+def address(container: Container, variable: str = "TCP_PORT") -> tuple[str, int]:
+    """Return where a container in the host's network listens: the engine's proxy accepts before it, and hides that."""
+    environ = dict(line.split("=", 1) for line in container.docker.attrs["Config"]["Env"])
+    return "127.0.0.1", int(environ[variable])
+
+
 class Runner:
     """Starts containers of one engine and removes whatever it started."""
 

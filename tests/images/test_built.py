@@ -12,6 +12,7 @@ from imagematrix.render.render import render
 from tests.images.conftest import has, host
 
 
+@pytest.mark.images(built=False)
 def test_is_built(variant: Variant, client) -> None:
     if not has(variant.references[0]):
         base = images.obtain(host(), [variant.base], say)[variant.base]

@@ -1,4 +1,4 @@
-"""What the smoke test of a pushed image finds wrong, with an engine that is played. tests/publish has a real one."""
+"""What the check of a pushed image finds wrong, by a played engine; tests/publish/loopback has a real one."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.publish.conftest import TAG, Repository, git
+from tests.publish.loopback.conftest import TAG, Repository, git
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from imagematrix.machine import base_image, buildkit_standin, engine, images
 from imagematrix.machine.apt import is_debian
 from imagematrix.prove import sign
 from imagematrix.registry import Registry as Client
-from tests.publish.registry import Registry, Request, passing
+from tests.publish.loopback.registry import Registry, Request, passing
 
 TAG = "python3.13-alpine"
 BASE = "python:3.13-alpine3.24"

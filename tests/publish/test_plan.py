@@ -12,7 +12,7 @@ import pytest
 
 from imagematrix import cli, labels
 from imagematrix.errors import InputError
-from imagematrix.find.digests import updated, write
+from imagematrix.find.digests import write
 from imagematrix.matrix.loading import load
 from imagematrix.matrix.model import Matrix, Variant
 from imagematrix.publish.plan import Decision, Found, decide, destination
@@ -189,11 +189,3 @@ def test_a_tag_that_names_something_else_is_moved_without_a_build(repository: Pa
     have = one(newest, rendered)
     decision = decide(newest, rendered, Found(have, {**dict.fromkeys(newest.tags, have.digest), "latest": None}))
     assert (decision.action, decision.stale_tags) == ("tag", ("latest",))
-
-
-# --- the lock of the bases ---
-
-
-def test_the_lock_of_the_bases_forgets_what_nobody_uses_and_keeps_what_was_not_found() -> None:
-    lock = updated({"a": "1", "b": "1", "gone": "1"}, {"a": "2", "b": None}, ["a", "b", "c"])
-    assert lock == {"a": "2", "b": "1"}

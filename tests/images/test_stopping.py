@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import subprocess
 import sys
@@ -17,13 +16,11 @@ from itertools import cycle
 from typing import Any
 
 import pytest
-from packaging.version import Version
 
 from imagematrix.matrix.model import Variant
-from tests.images.conftest import FILTERS, has, selected
+from tests.images.choice import FULL
 from tests.images.container import Container, Runner, wait_for
 
-FULL = bool(os.environ.get("FULL"))
 STOPS = 200 if FULL else 10
 SECONDS = 1.0 if FULL else 0.4  # after the start of a container
 PRESTART = {"/app/prestart.sh": "sleep 0.3\nexport MARKER=1\nsleep 0.1\n"}
@@ -35,20 +32,7 @@ CASES: dict[str, tuple[list[str] | None, dict[str, str]]] = {
 }
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "cell" in metafunc.fixturenames:
-        newest = _newest(metafunc.config)
-        parameters = [pytest.param(one, id=name, marks=pytest.mark.xdist_group(name)) for name, one in newest.items()]
-        metafunc.parametrize("cell", parameters)
-    if "busy" in metafunc.fixturenames:
-        metafunc.parametrize("busy", [0, 4] if FULL else [0], ids="{} busy".format)
-
-
-def _newest(config: pytest.Config) -> dict[str, Variant]:
-    """Return OS -> the newest variant of the server's image that the engine has."""
-    variants = selected(tuple(tuple(config.getoption(f"--{name}", default=[])) for name in FILTERS))
-    built = [one for one in variants if one.image.name == "hypercorn" and has(one.references[0])]
-    return {one.os.name: one for one in sorted(built, key=lambda one: Version(one.python.version))}
+pytestmark = pytest.mark.images("hypercorn", one_per="os")
 
 
 @contextmanager
@@ -63,12 +47,13 @@ def spinning(count: int) -> Iterator[None]:
             process.wait()
 
 
+@pytest.mark.parametrize("busy", [0, 4] if FULL else [0], ids="{} busy".format)
 @pytest.mark.parametrize("case", CASES)
-def test_a_stop_at_any_moment_of_the_first_second_is_heard(run: Runner, cell: Variant, busy: int, case: str) -> None:
+def test_a_stop_at_any_moment_of_the_first_second_is_heard(run: Runner, variant: Variant, busy: int, case: str) -> None:
     command, files = CASES[case]
 
     def stop(moment: float, signal: str) -> tuple[int, float]:
-        with run(cell.references[0], command, files=files, publish=()) as container:
+        with run(variant.references[0], command, files=files, publish=()) as container:
             time.sleep(moment)  # the moment is what is tested
             begun = time.monotonic()
             container.docker.kill(signal)
@@ -79,15 +64,15 @@ def test_a_stop_at_any_moment_of_the_first_second_is_heard(run: Runner, cell: Va
         ends = list(pool.map(stop, moments, cycle(("SIGTERM", "SIGINT"))))
     seconds = [seconds for _, seconds in ends]
     late = sum(one > 1 for one in seconds)
-    print(f"{cell.name} {case}, {busy} busy: {STOPS} stops, slowest {max(seconds):.2f} s, {late} over 1 s")
+    print(f"{variant.name} {case}, {busy} busy: {STOPS} stops, slowest {max(seconds):.2f} s, {late} over 1 s")
     assert [status for status, _ in ends] == [0] * STOPS, list(zip(moments, ends, strict=True))
 
 
 @contextmanager
-def terminal(run: Runner, cell: Variant, prestart: str) -> Iterator[tuple[Container, Any]]:
+def terminal(run: Runner, image: str, prestart: str) -> Iterator[tuple[Container, Any]]:
     """Start a container as `docker run -it` does; give it and the terminal's other side."""
     files = {"/app/prestart.sh": prestart} if prestart else {}
-    with run(cell.references[0], files=files, publish=(), tty=True, stdin_open=True) as container:
+    with run(image, files=files, publish=(), tty=True, stdin_open=True) as container:
         keyboard = container.docker.attach_socket(params={"stdin": 1, "stream": 1})
         try:
             yield container, keyboard._sock
@@ -96,16 +81,16 @@ def terminal(run: Runner, cell: Variant, prestart: str) -> Iterator[tuple[Contai
 
 
 @pytest.mark.parametrize("prestart", ["", "echo Serving soon\nsleep 60\n"], ids=["server", "prestart"])
-def test_ctrl_c_in_a_terminal(run: Runner, cell: Variant, prestart: str) -> None:
-    with terminal(run, cell, prestart) as (container, keyboard):
+def test_ctrl_c_in_a_terminal(run: Runner, image: str, prestart: str) -> None:
+    with terminal(run, image, prestart) as (container, keyboard):
         wait_for(lambda: "Serving" in container.logs(), "begin", container.logs)
         keyboard.sendall(b"\x03")
         assert container.wait() == 0
 
 
-def test_a_prestart_script_reads_the_terminal(run: Runner, cell: Variant) -> None:
+def test_a_prestart_script_reads_the_terminal(run: Runner, image: str) -> None:
     script = 'echo "your name?"\nread -r name\necho "hello $name"\n'
-    with terminal(run, cell, script) as (container, keyboard):
+    with terminal(run, image, script) as (container, keyboard):
         wait_for(lambda: "your name?" in container.logs(), "question", container.logs)
         keyboard.sendall(b"me\n")
         wait_for(lambda: "hello me" in container.logs(), "answer", container.logs)
@@ -114,15 +99,15 @@ def test_a_prestart_script_reads_the_terminal(run: Runner, cell: Variant) -> Non
 
 
 @pytest.mark.parametrize("command", [["sh"], ["/start.sh"], []], ids=["a command", "start.sh", "no command"])
-def test_only_what_serves_is_started_with_blocked_signals(run: Runner, cell: Variant, command: list[str]) -> None:
-    with run(cell.references[0], command, publish=(), stdin_open=True) as container:
+def test_only_what_serves_is_started_with_blocked_signals(run: Runner, image: str, command: list[str]) -> None:
+    with run(image, command, publish=(), stdin_open=True) as container:
         if command != ["sh"]:
             wait_for(lambda: "Serving" in container.logs(), "start", container.logs)
         wait_for(lambda: "block" not in container.run("cat", "/proc/1/comm"), "command", container.logs)
         wait_for(lambda: "SigBlk:\t0000000000000000" in container.run("cat", "/proc/1/status"), "no blocked signal")
 
 
-def test_a_command_that_is_not_there(run: Runner, cell: Variant) -> None:
-    with run(cell.references[0], ["no-such-command"], publish=()) as container:
+def test_a_command_that_is_not_there(run: Runner, image: str) -> None:
+    with run(image, ["no-such-command"], publish=()) as container:
         assert container.wait() == 127
         assert "no-such-command" in container.logs()

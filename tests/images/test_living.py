@@ -19,9 +19,7 @@ import websockets
 from websockets.sync.client import connect as ws_connect
 
 from imagematrix.matrix.model import Variant
-from tests.images import covering
-from tests.images.container import Container, Runner, archive, wait_for
-from tests.images.covering import address
+from tests.images.container import Container, Runner, address, archive, wait_for
 from tests.local import free_port, need
 from tests.runtime.certificates import Authority
 from tests.runtime.h2client import fetch_all
@@ -29,14 +27,13 @@ from tests.runtime.h3 import connected
 from tests.runtime.load import Load
 from tests.runtime.server import APPLICATIONS, request
 
-pytest_generate_tests = covering.parametrize
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.images("hypercorn", one_per="python", at_most=3)
 MAIN = (APPLICATIONS / "main.py").read_text()
 Start = Callable[..., AbstractContextManager[Container]]
 
 
 @pytest.fixture
-def start(run: Runner, cell: Variant, worker_class: str) -> Start:
+def start(run: Runner, image: str, worker_class: str) -> Start:
     def begin(files: dict[str, str] | None = None, **environ: Any) -> AbstractContextManager[Container]:
         given = {
             "WORKER_CLASS": worker_class,
@@ -49,7 +46,7 @@ def start(run: Runner, cell: Variant, worker_class: str) -> Start:
         }
         given.update({name: str(value).format(**given) for name, value in environ.items()})
         files = {"/app/main.py": MAIN, **(files or {})}
-        return run(cell.references[0], files=files, environment=given, publish=(), network_mode="host")
+        return run(image, files=files, environment=given, publish=(), network_mode="host")
 
     return begin
 
@@ -203,9 +200,9 @@ def test_websockets_over_http_1_get_a_close_frame_and_over_http_2_work(start: St
         clean(container)
 
 
-def test_every_protocol(cell: Variant, start: Start, tls: tuple[Authority, dict[str, str], dict[str, str]]) -> None:
+def test_every_protocol(variant: Variant, start: Start, tls: tuple[Authority, dict[str, str], dict[str, str]]) -> None:
     _, files, environ = tls
-    has_h3 = "h3" in {extra.name for extra in cell.extras}
+    has_h3 = "h3" in {extra.name for extra in variant.extras}
     if has_h3:
         environ = {**environ, "QUIC_BIND": "{HOST}:{SSL_PORT}"}
 

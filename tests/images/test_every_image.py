@@ -6,8 +6,10 @@ import pytest
 from docker.client import DockerClient
 
 from imagematrix.matrix.model import Variant
+from tests.images.choice import worker_classes
 from tests.images.container import Container, Runner, broken, installed
-from tests.images.covering import worker_classes
+
+pytestmark = pytest.mark.images("hypercorn")
 
 APPLICATION = """
 async def app(scope, receive, send):
@@ -99,17 +101,17 @@ def test_serves_a_copied_application(run: Runner, image: str) -> None:
         assert container.get("/") == (200, "mine")
 
 
-@pytest.mark.parametrize("worker_class", ["asyncio", "trio", "uvloop"])
+@pytest.mark.parametrize("wanted", ["asyncio", "trio", "uvloop"])
 def test_starts_with_the_worker_classes_it_has_and_refuses_others(
-    run: Runner, image: str, variant: Variant, worker_class: str
+    run: Runner, image: str, variant: Variant, wanted: str
 ) -> None:
-    with run(image, environment={"WORKER_CLASS": worker_class, "WEB_CONCURRENCY": "1"}) as container:
-        if worker_class in worker_classes(variant):
+    with run(image, environment={"WORKER_CLASS": wanted, "WEB_CONCURRENCY": "1"}) as container:
+        if wanted in worker_classes(variant):
             assert container.get("/")[0] == 200
             assert container.stop() == 0
         else:
             reason = next(
-                one.exclusion.reason for one in variant.dropped if one.extra.facts.get("worker_class") == worker_class
+                one.exclusion.reason for one in variant.dropped if one.extra.facts.get("worker_class") == wanted
             )
             assert container.wait() == 1
             assert reason in container.logs()

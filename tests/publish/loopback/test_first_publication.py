@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.local import need
-from tests.publish.conftest import TAG, Repository
+from tests.publish.loopback.conftest import TAG, Repository
 from tests.workflows import GitHub, all_steps, git
 
 NOT_HERE = {

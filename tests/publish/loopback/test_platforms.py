@@ -19,7 +19,7 @@ from imagematrix.machine.catalogue import standin_for
 from imagematrix.machine.standins import image_settings, make_all
 from imagematrix.registry import Registry as Client
 from tests.publish import emulation
-from tests.publish.conftest import Repository, verified
+from tests.publish.loopback.conftest import Repository, verified
 
 pytestmark = pytest.mark.slow
 TAG, BASE = "python3.13-slim", "python:3.13-slim-trixie"

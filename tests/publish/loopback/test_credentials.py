@@ -13,8 +13,8 @@ import pytest
 
 from imagematrix.machine import cache
 from imagematrix.registry import Registry as Client
-from tests.publish.conftest import TAG, Repository
-from tests.publish.registry import Registry
+from tests.publish.loopback.conftest import TAG, Repository
+from tests.publish.loopback.registry import Registry
 
 SECRET = "not-for-your-eyes"
 HTPASSWD = "somebody:$2b$05$abcdefghijklmnopqrstuuwxUye3wxgSnoHMxGwv5wgEd02ANQHy.\n"

@@ -12,8 +12,8 @@ import pytest
 from imagematrix.console import say
 from imagematrix.machine import base_image, engine, images
 from tests.images.container import archive
-from tests.publish.conftest import BASE, RUN, TAG, Repository
-from tests.publish.registry import Registry
+from tests.publish.loopback.conftest import BASE, RUN, TAG, Repository
+from tests.publish.loopback.registry import Registry
 
 NAMESPACE = f"hcimg-{RUN}"
 

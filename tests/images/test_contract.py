@@ -8,11 +8,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from imagematrix.matrix.model import Variant
-from tests.images import covering
 from tests.images.container import Container, Runner, archive, wait_for
 
-pytest_generate_tests = covering.parametrize
+pytestmark = pytest.mark.images("hypercorn", one_per="python")
 
 
 class Sentence(NamedTuple):
@@ -122,13 +120,13 @@ SENTENCES = [
 
 
 @pytest.fixture
-def idle(run: Runner, cell: Variant) -> Iterator[Container]:
+def idle(run: Runner, image: str) -> Iterator[Container]:
     """A container of the variant that only waits, to run things in."""
-    with run(cell.references[0], ["sleep", "600"]) as container:
+    with run(image, ["sleep", "600"]) as container:
         yield container
 
 
-def test_every_sentence_of_the_configuration(idle: Container, cell: Variant) -> None:
+def test_every_sentence_of_the_configuration(idle: Container) -> None:
     wrong = []
     for sentence in SENTENCES:
         status, (out, err) = idle.docker.exec_run(
@@ -145,39 +143,39 @@ def test_every_sentence_of_the_configuration(idle: Container, cell: Variant) -> 
     assert wrong == []
 
 
-def test_cores_are_what_the_container_may_use(run: Runner, cell: Variant) -> None:
+def test_cores_are_what_the_container_may_use(run: Runner, image: str) -> None:
     command = ["python", "/hypercorn_conf.py"]
     for options, workers in (({"nano_cpus": 500_000_000}, 1), ({"cpuset_cpus": "0"}, 1)):
-        with run(cell.references[0], command, environment={"WORKERS_PER_CORE": "3"}, **options) as container:  # type: ignore[arg-type]
+        with run(image, command, environment={"WORKERS_PER_CORE": "3"}, **options) as container:  # type: ignore[arg-type]
             assert container.wait() == 0
             assert json.loads(container.logs())["workers"] == 3 * workers
 
 
-def test_with_no_application_it_stops_with_one_line_that_names_the_places(run: Runner, cell: Variant) -> None:
+def test_with_no_application_it_stops_with_one_line_that_names_the_places(run: Runner, image: str) -> None:
     command = ["sh", "-c", "rm /app/main.py && exec /start.sh"]
-    with run(cell.references[0], command) as container:
+    with run(image, command) as container:
         assert container.wait() == 1
         assert "neither /app/app/main.py nor /app/main.py" in container.logs()
         assert len(container.logs().splitlines()) == 1
 
 
-def test_app_main_goes_before_main(run: Runner, cell: Variant) -> None:
+def test_app_main_goes_before_main(run: Runner, image: str) -> None:
     files = {"/app/app/__init__.py": "", "/app/app/main.py": APPLICATION, "/app/main.py": "raise RuntimeError"}
-    with run(cell.references[0], files=files) as container:
+    with run(image, files=files) as container:
         assert container.get("/") == (200, "mine")
 
 
-def test_a_configuration_of_ones_own_is_found_and_may_change_one_default(run: Runner, cell: Variant) -> None:
+def test_a_configuration_of_ones_own_is_found_and_may_change_one_default(run: Runner, image: str) -> None:
     conf = "from hypercorn_conf import *\n\n\ndef two():\n    return 2\n\n\nworkers = two()\nroot_path = '/mine'\n"
-    with run(cell.references[0], files={"/app/hypercorn_conf.py": conf}) as container:
+    with run(image, files={"/app/hypercorn_conf.py": conf}) as container:
         assert container.get("/")[0] == 200
         wait_for(lambda: "2 asyncio workers" in container.logs(), "the number of workers", container.logs)
 
 
-def test_an_argument_is_an_argument_of_the_server_and_a_command_is_run(run: Runner, cell: Variant) -> None:
-    with run(cell.references[0], ["--workers", "1", "--bind", "0.0.0.0:81"], publish=("81/tcp",)) as container:
+def test_an_argument_is_an_argument_of_the_server_and_a_command_is_run(run: Runner, image: str) -> None:
+    with run(image, ["--workers", "1", "--bind", "0.0.0.0:81"], publish=("81/tcp",)) as container:
         assert container.get("/", "81/tcp")[0] == 200
-    with run(cell.references[0], ["python", "-c", "print('run')"]) as container:
+    with run(image, ["python", "-c", "print('run')"]) as container:
         assert (container.wait(), container.logs()) == (0, "run\n")
 
 
@@ -190,11 +188,11 @@ PRESTARTS = {
 
 
 @pytest.mark.parametrize("sentence", PRESTARTS)
-def test_prestart(run: Runner, cell: Variant, sentence: str) -> None:
+def test_prestart(run: Runner, image: str, sentence: str) -> None:
     script, status = PRESTARTS[sentence]
     environ = {"PRE_START_PATH": "/a folder/pre start.sh"}
     files = {"/a folder/pre start.sh": script, "/app/other.py": APPLICATION}
-    with run(cell.references[0], files=files, environment=environ) as container:
+    with run(image, files=files, environment=environ) as container:
         if status == 0:
             assert container.get("/") == (200, "mine")
             assert container.run("cat", "/proc/1/comm").startswith("python")
@@ -203,8 +201,8 @@ def test_prestart(run: Runner, cell: Variant, sentence: str) -> None:
             assert "pre start.sh" in container.logs()
 
 
-def test_start_reload_shows_an_error_and_picks_up_the_next_save(run: Runner, cell: Variant) -> None:
-    with run(cell.references[0], ["/start-reload.sh"]) as container:
+def test_start_reload_shows_an_error_and_picks_up_the_next_save(run: Runner, image: str) -> None:
+    with run(image, ["/start-reload.sh"]) as container:
         assert container.get("/")[0] == 200
         container.docker.put_archive("/app", archive({"main.py": "this is no Python\n"}))
         wait_for(lambda: "SyntaxError" in container.logs(), "the error", container.logs)
@@ -232,10 +230,10 @@ LOCKED = {
 
 
 @pytest.mark.parametrize("how", LOCKED)
-def test_runs(run: Runner, cell: Variant, how: str) -> None:
-    with run(cell.references[0], **LOCKED[how]) as container:  # type: ignore[arg-type]
+def test_runs(run: Runner, image: str, how: str) -> None:
+    with run(image, **LOCKED[how]) as container:  # type: ignore[arg-type]
         assert container.get("/")[0] == 200
-        check = container.docker.client.api.inspect_image(cell.references[0])["Config"]["Healthcheck"]["Test"]
+        check = container.docker.client.api.inspect_image(image)["Config"]["Healthcheck"]["Test"]
         assert check[0] == "CMD"
         assert container.run(*check[1:]) == ""
         assert container.stop() == 0

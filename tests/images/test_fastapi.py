@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.images.container import Runner
+
+pytestmark = pytest.mark.images("hypercorn-fastapi")
 
 APPLICATION = """
 from fastapi import FastAPI

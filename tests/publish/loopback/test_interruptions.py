@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.publish.conftest import ONE, RUN, TAG, Repository, is_moving_tag
-from tests.publish.registry import HANGS_UP, Registry, Request, is_index
+from tests.publish.loopback.conftest import ONE, RUN, TAG, Repository, is_moving_tag
+from tests.publish.loopback.registry import HANGS_UP, Registry, Request, is_index
 
 
 @pytest.mark.parametrize("when", [is_index, is_moving_tag], ids=["before the index", "before the moving tag"])

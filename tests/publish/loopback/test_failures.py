@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.publish.conftest import ONE, TAG, Repository, is_moving_tag
-from tests.publish.registry import HANGS_UP, Request, is_blob, is_index
+from tests.publish.loopback.conftest import ONE, TAG, Repository, is_moving_tag
+from tests.publish.loopback.registry import HANGS_UP, Request, is_blob, is_index
 
 
 def is_dated_tag(request: Request) -> bool:

@@ -13,8 +13,8 @@ import pytest
 from imagematrix.console import say
 from imagematrix.machine import base_image, engine, images
 from tests.images.container import archive
-from tests.publish.conftest import BASE, RUN, Repository
-from tests.publish.registry import Registry
+from tests.publish.loopback.conftest import BASE, RUN, Repository
+from tests.publish.loopback.registry import Registry
 
 NAME = f"hcimg-{RUN}:base"
 """Not an official name: other runs on this engine would take it for the base."""

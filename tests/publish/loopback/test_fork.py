@@ -14,10 +14,10 @@ import pytest
 from imagematrix import cli
 from imagematrix.machine import engine
 from imagematrix.matrix.loading import load
-from tests.publish.conftest import Repository, git, offer_base
-from tests.publish.registry import Registry
+from tests.publish.loopback.conftest import Repository, git, offer_base
+from tests.publish.loopback.registry import Registry
 
-FORK = Path(__file__).parents[1] / "fork"
+FORK = Path(__file__).parents[2] / "fork"
 TAGS = ("python3.13-slim", "python3.13-alpine")
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from imagematrix.console import say
 from imagematrix.machine import buildkit_standin, engine
-from tests.publish.conftest import RUN, TAG, Repository, offer_base
+from tests.publish.loopback.conftest import RUN, TAG, Repository, offer_base
 
 pytestmark = pytest.mark.slow
 OTHER_TAG, OTHER_BASE = "python3.11-alpine", "python:3.11-alpine3.24"
