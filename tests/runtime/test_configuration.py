@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from hypercorn_image.config import arguments, cores, effective, image, kinds, options, settings
+from hypercorn_image.config.problems import Problems
 from hypercorn_image.errors import StartError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,13 +23,16 @@ CONF = RUNTIME / "hypercorn_conf.py"
 
 
 def defaults(**environ: str) -> dict[str, Any]:
-    values, problems = settings.from_environment(environ, core_count=2)
-    assert problems == []
+    problems = Problems()
+    values = settings.from_environment(environ, problems, core_count=2)
+    assert problems.lines == []
     return values
 
 
 def problems(**environ: str) -> list[str]:
-    return settings.from_environment(environ, core_count=2)[1]
+    found = Problems()
+    settings.from_environment(environ, found, core_count=2)
+    return found.lines
 
 
 # ---- the table -------------------------------------------------------------------------------------------------------
@@ -166,9 +170,10 @@ def test_what_is_no_bind(text: str) -> None:
     st.dictionaries(st.sampled_from([option.variable for option in options.TABLE]), st.text(max_size=12), max_size=6)
 )
 def test_no_value_makes_anything_but_values_and_lines(environ: dict[str, str]) -> None:
-    values, found = settings.from_environment(environ, core_count=1)
+    found = Problems()
+    values = settings.from_environment(environ, found, core_count=1)
     assert values["bind"]
-    for line in found:
+    for line in found.lines:
         assert any(name in line for name in options.BY_VARIABLE), line
 
 
@@ -182,7 +187,7 @@ def test_a_wrong_value_is_one_line_with_variable_value_and_what_is_allowed(optio
         option.kind.read(wrong)
     except ValueError:
         line = options.problem(option, option.variable, wrong)
-        assert options.read_environment({option.variable: wrong})[1] == [line]
+        assert problems(**{option.variable: wrong}) == [line]
         assert line == f"{option.variable}={wrong!r} is not allowed: {option.kind.allowed}"
     else:
         assert option.kind.name in ("text", "path"), "takes any text"
@@ -246,6 +251,34 @@ def test_all_errors_of_a_start_are_said_together() -> None:
 )
 def test_rules_between_variables(environ: dict[str, str], said: str) -> None:
     assert any(said in line for line in problems(**environ)), problems(**environ)
+
+
+TLS_FILES = {"USE_SSL": "1", "CERTFILE": str(CONF), "KEYFILE": str(CONF)}
+
+
+@pytest.mark.parametrize(
+    ("environ", "variables"),
+    [
+        ({"USE_SSL": "maybe", "USE_TCP": "0"}, ["USE_SSL"]),
+        ({"USE_SSL": "maybe", "QUIC_BIND": "a:1", "INSECURE_BIND": "a:1"}, ["USE_SSL"]),
+        ({"USE_SSL": "0", "USE_TCP": "0", "QUIC_BIND": "a:1", "INSECURE_BIND": "a:1"}, ["USE_SSL"]),
+        ({"QUIC_BIND": "a:1", "INSECURE_BIND": "a:1"}, ["INSECURE_BIND", "QUIC_BIND"]),
+        ({"SOCKET_USER": "1", "SOCKET_GROUP": "x"}, ["SOCKET_GROUP"]),
+        ({**TLS_FILES, "CERTFILE": ""}, ["CERTFILE"]),
+        ({**TLS_FILES, "BIND": "a:1,a:2", "INSECURE_BIND": "a:2,a:1"}, ["BIND"]),
+        ({**TLS_FILES, "BIND": "a:x", "INSECURE_BIND": "0.0.0.0:443"}, ["BIND"]),
+        ({**TLS_FILES, "QUIC_BIND": "a:1", "CA_CERTS": "/none"}, ["CA_CERTS"]),
+        (
+            {**TLS_FILES, "QUIC_BIND": "a:1", "CA_CERTS": str(CONF), "KEYFILE_PASSWORD": "x"},
+            ["QUIC_BIND", "QUIC_BIND"],  # of two others
+        ),
+    ],
+)
+def test_a_variable_has_one_line_and_none_follows_from_one_that_is_wrong(
+    environ: dict[str, str], variables: list[str]
+) -> None:
+    found = problems(**environ)
+    assert [line.replace("=", " ").split()[0] for line in found] == variables, found
 
 
 def test_a_secret_is_never_shown() -> None:
@@ -325,7 +358,8 @@ def test_tls_options_are_ignored_without_use_ssl() -> None:
 
 
 def test_arguments() -> None:
-    values, found = arguments.read(
+    found = Problems()
+    values = arguments.read(
         [
             "--root-path",
             "/api",
@@ -338,9 +372,10 @@ def test_arguments() -> None:
             "-",
             "--keep-alive",
             "2.5",
-        ]
+        ],
+        found,
     )
-    assert found == []
+    assert found.lines == []
     assert values == {
         "ROOT_PATH": "/api",
         "WEB_CONCURRENCY": 4,
@@ -355,7 +390,9 @@ def test_arguments() -> None:
     "argument", [["--no-such"], ["main:app"], ["--workers"], ["--workers", "x"], ["--bind", "--debug"]]
 )
 def test_wrong_arguments(argument: list[str]) -> None:
-    assert len(arguments.read(argument)[1]) == 1
+    found = Problems()
+    arguments.read(argument, found)
+    assert len(found.lines) == 1
 
 
 # ---- the configuration file ------------------------------------------------------------------------------------------
@@ -512,7 +549,7 @@ def test_the_included_rules_are_for_the_included_configuration(tmp_path: Path, m
 def test_the_environment_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reads = []
     read = options.read_environment
-    monkeypatch.setattr(options, "read_environment", lambda environ: reads.append(1) or read(environ))
+    monkeypatch.setattr(options, "read_environment", lambda *given: reads.append(1) or read(*given))
     load(tmp_path)
     load(tmp_path, "workers = 1")
     assert len(reads) == 2
@@ -547,7 +584,7 @@ def test_where_the_application_is(tmp_path: Path, environ: dict[str, str], files
     (tmp_path / "app").mkdir()
     for name in files:
         (tmp_path / name).touch()
-    assert application.locate(options.read_environment(environ)[0], str(tmp_path)) == (path, [])
+    assert application.locate(options.read_environment(environ, Problems()), str(tmp_path)) == (path, "")
 
 
 # ---- what is in the image --------------------------------------------------------------------------------------------
@@ -567,6 +604,26 @@ def test_a_feature_that_is_not_in_the_image_says_why() -> None:
     finally:
         del image._NEEDS["nothing"]
     assert image.missing("uvloop") is None
+
+
+def test_what_the_image_lacks_is_one_line_and_none_where_the_variable_is_wrong_anyway(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(image._NEEDS, "HTTP/3", ("h3", "no_such_module_here"))
+    monkeypatch.setitem(image._NEEDS, "trio", ("trio", "no_such_module_here"))
+    monkeypatch.setattr(image, "describe", dict)
+    (tmp_path / "main.py").touch()
+
+    def lines(**environ: str) -> list[str]:
+        with pytest.raises(StartError) as raised:
+            effective.load(environ, (), str(tmp_path))
+        return raised.value.lines
+
+    trio, http_3 = lines(**TLS_FILES, WORKER_CLASS="trio", QUIC_BIND="a:1")
+    assert trio.startswith("WORKER_CLASS=trio: trio is not in this installation")
+    assert http_3.startswith("QUIC_BIND: HTTP/3 is not in this installation")
+    (line,) = lines(QUIC_BIND="a:1")
+    assert line.startswith("QUIC_BIND is set but HTTP/3 needs TLS")
 
 
 # ---- cores -----------------------------------------------------------------------------------------------------------

@@ -67,8 +67,8 @@ class Said(ast.NodeVisitor):
 
     def visit_Call(self, node: ast.Call) -> None:
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        if ast.unparse(node.func) == "problems.append":
-            self._add(self.texts(node.args[0]))
+        if ast.unparse(node.func) == "problems.add":
+            self._add(self.texts(node.args[1]))
         elif name in ARGUMENT and len(node.args) > ARGUMENT[name]:
             self._add(self.texts(node.args[ARGUMENT[name]]))
         self.generic_visit(node)

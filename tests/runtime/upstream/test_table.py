@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypercorn.config import Config
 from hypercorn_image import upstream
 
 from tests.runtime.upstream import test_aioquic, test_hypercorn, test_loops, test_python
@@ -22,7 +23,26 @@ def test_every_assumption_has_one_test() -> None:
 
 
 def test_all_hold_here() -> None:
-    assert upstream.missing({"asyncio", "uvloop", "trio", "quic", "http1", "statsd", "preload"}) == []
+    assert upstream.missing(set(upstream._FEATURES)) == []
+
+
+def test_each_is_used_always_or_with_a_feature_and_each_feature_uses_one() -> None:
+    assert {one.used_with for one in upstream.ASSUMPTIONS.values()} == {"", *upstream._FEATURES}
+
+
+@pytest.mark.parametrize(
+    ("options", "variables", "features"),
+    [
+        ({}, {}, {"asyncio"}),
+        ({"worker_class": "uvloop", "statsd_host": "a:1"}, {"PRELOAD_APP": True}, {"uvloop", "statsd", "preload"}),
+        ({"worker_class": "trio", "quic_bind": "a:1"}, {"HTTP1": "fast"}, {"trio", "quic", "http1"}),
+        ({}, {"HTTP1": "hypercorn", "PRELOAD_APP": False}, {"asyncio"}),
+    ],
+)
+def test_the_configuration_says_which_features_are_used(
+    options: dict[str, Any], variables: dict[str, Any], features: set[str]
+) -> None:
+    assert upstream.used(Config.from_mapping(options), variables) == features
 
 
 def test_one_that_does_not_hold_is_named_with_its_package_and_what_is_worse(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,16 +67,10 @@ def _serve(load: Callable[[], effective.Effective]) -> int:
 
 def _warn_of_upstream(found: effective.Effective) -> None:
     """Say, once, in what Hypercorn and its friends are not as this package expects them."""
-    config, variables = found.config, found.variables
-    used = {
-        "quic": config.quic_bind,
-        "statsd": config.statsd_host,
-        "preload": variables.get("PRELOAD_APP"),
-        "http1": variables.get("HTTP1") == "fast",
-    }
-    for line in upstream.missing([name for name, value in used.items() if value]):
-        if config.log.error_logger is not None:
-            config.log.error_logger.warning(line)
+    logger = found.config.log.error_logger
+    for line in upstream.missing(upstream.used(found.config, found.variables)):
+        if logger is not None:
+            logger.warning(line)
 
 
 def _preload(found: effective.Effective) -> Loaded:

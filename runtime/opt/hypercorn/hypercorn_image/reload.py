@@ -17,6 +17,7 @@ from hypercorn_image import logs
 from hypercorn_image.app import application
 from hypercorn_image.config import arguments, options, settings
 from hypercorn_image.config.effective import Effective
+from hypercorn_image.config.problems import Problems
 from hypercorn_image.errors import StartError, report
 from hypercorn_image.listen.sockets import Listeners
 from hypercorn_image.process import channel
@@ -66,14 +67,15 @@ def configure(environ: Any, argv: Sequence[str]) -> Effective:
     """Return the configuration; raises StartError with all problems."""
     from hypercorn.config import Config
 
-    variables, problems = options.read_environment({name: environ[name] for name in _USED if name in environ})
-    given, found = arguments.read(argv)
+    problems = Problems()
+    variables = options.read_environment({name: environ[name] for name in _USED if name in environ}, problems)
+    given = arguments.read(argv, problems)
     variables.update(given)
-    problems += found
-    path, found = application.locate(variables, application.DIRECTORY)
-    problems += found
-    if problems:
-        raise StartError(problems)
+    path, missing = application.locate(variables, application.DIRECTORY)
+    if missing:
+        problems.add("APP_MODULE", missing)
+    if problems.lines:
+        raise StartError(problems.lines)
     config = Config.from_mapping(
         accesslog="-",
         errorlog="-",

@@ -7,7 +7,7 @@ what is worse. Each has a test in tests/runtime/upstream; `make upstream` runs t
 import atexit
 import logging
 import weakref
-from typing import Any, Callable, Container, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Container, Dict, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 HTTP1_VERSIONS = ("0.17.3", "0.18.0")
 """The versions of Hypercorn whose HTTP/1.1 `worker.http1` knows, to the byte. tests/runtime/http1 compares them."""
@@ -20,8 +20,20 @@ class Assumption(NamedTuple):
     package: str
     versions: str
     without: str  # what is worse where it does not hold
-    used_with: str = ""  # asyncio, uvloop, trio, quic, http1, statsd or preload; always, when empty
+    used_with: str = ""  # one of _FEATURES; always, when empty
     probe: Optional[Callable[[], bool]] = None  # whether it may hold; None where only its use tells
+
+
+# What an assumption may be used with, and whether a configuration and the image's own variables ask for it.
+_FEATURES: Dict[str, Callable[[Any, Mapping[str, Any]], Any]] = {
+    "asyncio": lambda config, variables: config.worker_class == "asyncio",
+    "uvloop": lambda config, variables: config.worker_class == "uvloop",
+    "trio": lambda config, variables: config.worker_class == "trio",
+    "quic": lambda config, variables: config.quic_bind,
+    "statsd": lambda config, variables: config.statsd_host,
+    "preload": lambda config, variables: variables.get("PRELOAD_APP"),
+    "http1": lambda config, variables: variables.get("HTTP1") == "fast",
+}
 
 
 def _h2() -> bool:
@@ -177,6 +189,11 @@ ASSUMPTIONS: Dict[str, Assumption] = {
         lambda: _has(atexit, "_clear") and _has(weakref.finalize, "_registry", "_registered_with_atexit"),
     ),
 }
+
+
+def used(config: Any, variables: Mapping[str, Any]) -> Set[str]:
+    """Return the features that `config` and the image's own `variables` ask for."""
+    return {name for name, asks in _FEATURES.items() if asks(config, variables)}
 
 
 def missing(features: Container[str]) -> List[str]:

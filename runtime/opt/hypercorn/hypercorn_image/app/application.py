@@ -9,26 +9,26 @@ import inspect
 import os
 import sys
 import traceback
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, Mapping, Optional, Tuple
 
 from hypercorn_image.errors import StartError
 
 DIRECTORY = "/app"
 
 
-def locate(variables: Mapping[str, Any], directory: str = DIRECTORY) -> Tuple[str, List[str]]:
-    """Return `MODULE:VARIABLE` of the application, and a problem when there is none."""
+def locate(variables: Mapping[str, Any], directory: str = DIRECTORY) -> Tuple[str, str]:
+    """Return `MODULE:VARIABLE` of the application, and what to say when there is none."""
     if "APP_MODULE" in variables:
-        return variables["APP_MODULE"], []
+        return variables["APP_MODULE"], ""
     variable = variables.get("VARIABLE_NAME", "app")
     if "MODULE_NAME" in variables:
-        return f"{variables['MODULE_NAME']}:{variable}", []
+        return f"{variables['MODULE_NAME']}:{variable}", ""
     nested, plain = os.path.join(directory, "app", "main.py"), os.path.join(directory, "main.py")
     if os.path.isfile(nested):
-        return f"app.main:{variable}", []
+        return f"app.main:{variable}", ""
     if os.path.isfile(plain):
-        return f"main:{variable}", []
-    return "", [f"no application: there is neither {nested} nor {plain}; add one, or set MODULE_NAME or APP_MODULE"]
+        return f"main:{variable}", ""
+    return "", f"no application: there is neither {nested} nor {plain}; add one, or set MODULE_NAME or APP_MODULE"
 
 
 def load(path: str) -> Tuple[Any, Optional[str]]:

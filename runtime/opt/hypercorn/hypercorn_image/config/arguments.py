@@ -7,31 +7,31 @@ from typing import Any, Dict, List, Sequence, Tuple
 
 from hypercorn_image.config import options
 from hypercorn_image.config.options import Option
+from hypercorn_image.config.problems import Problems
 
 
-def read(arguments: Sequence[str]) -> Tuple[Dict[str, Any], List[str]]:
-    """Return the typed value of each variable that `arguments` set, and one line for each that is wrong.
+def read(arguments: Sequence[str], problems: Problems) -> Dict[str, Any]:
+    """Return the typed value of each variable that `arguments` set; add each argument that is wrong to `problems`.
 
     A list given several times (`--bind A --bind B`) is added up.
     """
     values: Dict[str, Any] = {}
-    problems: List[str] = []
     rest = list(arguments)
     while rest:
         flag, has_value, text = _split(rest.pop(0))
         option = options.BY_FLAG.get(flag)
         if option is None:
-            problems.append(
-                f"{flag!r} is not a server argument: see `hypercorn --help`, and the variables in the README"
+            problems.add(
+                flag, f"{flag!r} is not a server argument: see `hypercorn --help`, and the variables in the README"
             )
             continue
         if not has_value:
             text = _next_value(option, rest)
             if text is None:
-                problems.append(f"{flag} has no value: {option.kind.allowed}")
+                problems.add(flag, f"{flag} has no value: {option.kind.allowed}")
                 continue
         _store(option, flag, text, values, problems)
-    return values, problems
+    return values
 
 
 def _split(argument: str) -> Tuple[str, bool, str]:
@@ -56,11 +56,11 @@ def _next_value(option: Option, rest: List[str]) -> Any:
     return "true" if is_boolean else None
 
 
-def _store(option: Option, flag: str, text: str, values: Dict[str, Any], problems: List[str]) -> None:
+def _store(option: Option, flag: str, text: str, values: Dict[str, Any], problems: Problems) -> None:
     try:
         value = option.kind.read(text)
     except ValueError:
-        problems.append(options.problem(option, flag, text))
+        problems.add(flag, options.problem(option, flag, text))
         return
     if isinstance(value, list) and isinstance(values.get(option.variable), list):
         value = values[option.variable] + value

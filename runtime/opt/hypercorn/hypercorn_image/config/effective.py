@@ -7,10 +7,11 @@ socket and imports no application.
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Dict, Mapping, NamedTuple, Optional, Sequence
 
 from hypercorn_image.app import application
 from hypercorn_image.config import arguments, image, options, settings, sources
+from hypercorn_image.config.problems import Problems
 from hypercorn_image.errors import StartError, report
 
 if TYPE_CHECKING:
@@ -28,9 +29,10 @@ class Effective(NamedTuple):
 
 def included_or_exit(environ: Mapping[str, str]) -> Dict[str, Any]:
     """Return the options computed from `environ`; with problems, write them to stderr and exit with status 1."""
-    values, problems = settings.from_environment(environ)
-    if problems:
-        raise SystemExit(report(StartError(problems)))
+    problems = Problems()
+    values = settings.from_environment(environ, problems)
+    if problems.lines:
+        raise SystemExit(report(StartError(problems.lines)))
     return values
 
 
@@ -39,37 +41,36 @@ def load(environ: Mapping[str, str], argv: Sequence[str] = (), app_directory: st
 
     Raises StartError with every problem found, one line each.
     """
-    given, problems = arguments.read(argv)
-    values, found = options.read_environment(environ)
-    problems += found
+    problems = Problems()
+    given = arguments.read(argv, problems)
+    values = options.read_environment(environ, problems)
     variables = {**values, **given}
-    path, found = application.locate(variables, app_directory)
-    problems += found
-    source, found = sources.find(variables, app_directory)
-    problems += found
-    details = None
-    if not found:
-        try:
-            config = _read(source, values, problems)
-            if "keep_alive_max_requests" not in vars(config):
-                config.keep_alive_max_requests = settings.UNLIMITED_REQUESTS
-            _apply(given, config)
-            said = {line.split(" ", 1)[0].rstrip(":") for line in problems}  # a variable that is wrong has one line
-            problems += [line for line in check(config) if line.split(":", 1)[0] not in said]
-        except StartError as error:
-            problems += error.lines
-            details = error.details
-    if problems:
-        raise StartError(list(dict.fromkeys(problems)), details)
+    path, missing = application.locate(variables, app_directory)
+    if missing:
+        problems.add("APP_MODULE", missing)
+    source = sources.find(variables, app_directory, problems)
+    if source is None:
+        raise StartError(problems.lines)
+    try:
+        config = _read(source, values, problems)
+    except StartError as error:  # its lines may repeat some: a configuration may import the included one
+        raise StartError(list(dict.fromkeys(problems.lines + error.lines)), error.details) from None
+    _apply(given, config)
+    check(config, problems)
+    if problems.lines:
+        raise StartError(problems.lines)
     return Effective(config, path, variables, source)
 
 
-def _read(source: str, values: Mapping[str, Any], problems: List[str]) -> "Config":
+def _read(source: str, values: Mapping[str, Any], problems: Problems) -> "Config":
     from hypercorn.config import Config
 
-    if source != "file:" + sources.INCLUDED:
-        return sources.read(source)
-    return Config.from_mapping(settings.from_variables(values, problems))
+    if source == "file:" + sources.INCLUDED:
+        return Config.from_mapping(settings.from_variables(values, problems))
+    config = sources.read(source)
+    if "keep_alive_max_requests" not in vars(config):
+        config.keep_alive_max_requests = settings.UNLIMITED_REQUESTS
+    return config
 
 
 def _apply(given: Mapping[str, Any], config: "Config") -> None:
@@ -79,24 +80,20 @@ def _apply(given: Mapping[str, Any], config: "Config") -> None:
             setattr(config, option, value)
 
 
-def check(config: "Config") -> List[str]:
-    """Return one line for each thing that a finished configuration asks for and that cannot be had here."""
-    problems = []
+def check(config: "Config", problems: Problems) -> None:
+    """Add to `problems` what a finished configuration asks for and cannot be had here."""
     if config.worker_class not in ("asyncio", "uvloop", "trio"):
-        problems.append(f"worker_class={config.worker_class!r} is not allowed: one of asyncio, uvloop, trio")
-    else:
-        reason = image.missing(config.worker_class)
-        if reason:
-            problems.append(
-                f"WORKER_CLASS={config.worker_class}: {reason}; here it is one of {', '.join(image.worker_classes())}"
-            )
-    if config.quic_bind:
-        reason = image.missing("HTTP/3")
-        if reason:
-            problems.append(f"QUIC_BIND: {reason}; unset it")
+        line = f"worker_class={config.worker_class!r} is not allowed: one of asyncio, uvloop, trio"
+        problems.add("WORKER_CLASS", line)
+    elif image.missing(config.worker_class):
+        reason, here = image.missing(config.worker_class), ", ".join(image.worker_classes())
+        problems.add("WORKER_CLASS", f"WORKER_CLASS={config.worker_class}: {reason}; here it is one of {here}")
+    if config.quic_bind and image.missing("HTTP/3"):
+        problems.add("QUIC_BIND", f"QUIC_BIND: {image.missing('HTTP/3')}; unset it")
     if config.use_reloader:
-        problems.append("USE_RELOADER is not for the launcher: run /start-reload.sh for reload on code changes")
-    return problems
+        problems.add(
+            "USE_RELOADER", "USE_RELOADER is not for the launcher: run /start-reload.sh for reload on code changes"
+        )
 
 
 def as_json(effective: Effective) -> str:

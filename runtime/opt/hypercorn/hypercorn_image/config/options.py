@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from hypercorn_image.config import kinds
 from hypercorn_image.config.kinds import Kind
-from hypercorn_image.errors import StartError
+from hypercorn_image.config.problems import Problems
 
 DOCUMENTED = "hypercorn-docker"  # in the published documentation that these images continue
 FIRST = "1.0"
@@ -598,38 +598,36 @@ def problem(option: Option, source: str, text: str) -> str:
     return f"{source}={shown} is not allowed: {option.kind.allowed}"
 
 
-def read_environment(environ: Mapping[str, str]) -> Tuple[Dict[str, Any], List[str]]:
-    """Return the typed value of every variable that is set in `environ`, and one line for each that is wrong."""
+def read_environment(environ: Mapping[str, str], problems: Problems) -> Dict[str, Any]:
+    """Return the typed value of every variable that is set in `environ`; add each that is wrong to `problems`."""
     values: Dict[str, Any] = {}
-    problems: List[str] = []
     for option in TABLE:
         source, text = option.variable, environ.get(option.variable)
         if option.secret:
-            try:
-                source, text = _secret(option, environ)
-            except StartError as error:
-                problems.extend(error.lines)
-                continue
+            source, text = _secret(option, environ, problems)
         if text is None or (not text.strip() and not option.keeps_empty):
             continue
         try:
             values[option.variable] = option.kind.read(text)
         except ValueError:
-            problems.append(problem(option, source, text))
-    return values, problems
+            problems.add(option.variable, problem(option, source, text))
+    return values
 
 
-def _secret(option: Option, environ: Mapping[str, str]) -> Tuple[str, Optional[str]]:
-    """Return where a secret comes from and its text; raises StartError when two places give it, or one is not there."""
+def _secret(option: Option, environ: Mapping[str, str], problems: Problems) -> Tuple[str, Optional[str]]:
+    """Return where a secret comes from, and its text; None when there is none, or where two places give it."""
     direct, source = environ.get(option.variable), option.variable + "_FILE"
     path = environ.get(source)
     if not path:
         return option.variable, direct
     if direct:
-        raise StartError([f"{option.variable} and {source} are both set: set one of them"])
+        problems.add(option.variable, f"{option.variable} and {source} are both set: set one of them")
+        return source, None
     try:
         with open(path, encoding="utf-8") as file:
             return source, file.read().rstrip("\r\n")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not text in UTF-8"
-        raise StartError([f"{source}={path!r} cannot be read ({reason}): the path of a readable file"]) from None
+        line = f"{source}={path!r} cannot be read ({reason}): the path of a readable file"
+        problems.add(option.variable, line)
+        return source, None

@@ -5,9 +5,10 @@ What concerns one variable alone is in `options`. Nothing here starts or imports
 
 import math
 import os
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, Mapping, Optional
 
 from hypercorn_image.config import cores, options
+from hypercorn_image.config.problems import Problems
 
 # What the image says where Hypercorn says otherwise (its own are 127.0.0.1:8000, no access log and 3 seconds).
 _IMAGE_DEFAULTS: Dict[str, Any] = {"accesslog": "-", "errorlog": "-", "graceful_timeout": 120.0, "loglevel": "info"}
@@ -28,19 +29,20 @@ _TLS_OPTIONS = (
 )
 
 
-def from_environment(environ: Mapping[str, str], core_count: Optional[int] = None) -> Tuple[Dict[str, Any], List[str]]:
-    """Return the Hypercorn options that `environ` asks for, and one line for every problem found.
+def from_environment(
+    environ: Mapping[str, str], problems: Problems, core_count: Optional[int] = None
+) -> Dict[str, Any]:
+    """Return the Hypercorn options that `environ` asks for; add what is wrong to `problems`.
 
     `core_count` replaces the measured number of cores.
     """
-    values, problems = options.read_environment(environ)
-    return from_variables(values, problems, core_count), problems
+    return from_variables(options.read_environment(environ, problems), problems, core_count)
 
 
-def from_variables(values: Mapping[str, Any], problems: List[str], core_count: Optional[int] = None) -> Dict[str, Any]:
+def from_variables(values: Mapping[str, Any], problems: Problems, core_count: Optional[int] = None) -> Dict[str, Any]:
     """Return the Hypercorn options that the typed `values` of variables ask for.
 
-    `problems` are the lines that were found when they were read; what is wrong beyond them is added.
+    `problems` are those that were found when they were read; what is wrong beyond them is added.
     """
     result = dict(_IMAGE_DEFAULTS, keep_alive_max_requests=UNLIMITED_REQUESTS)
     for variable, value in values.items():
@@ -53,7 +55,7 @@ def from_variables(values: Mapping[str, Any], problems: List[str], core_count: O
     _binds(values, result, problems)
     _tls(values, result, problems)
     if ("SOCKET_USER" in values) != ("SOCKET_GROUP" in values):
-        problems.append("SOCKET_USER and SOCKET_GROUP go together: set both or none")
+        problems.add("SOCKET_USER", "SOCKET_USER and SOCKET_GROUP go together: set both or none", "SOCKET_GROUP")
     return result
 
 
@@ -72,46 +74,50 @@ def address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
 
 
-def _binds(values: Mapping[str, Any], result: Dict[str, Any], problems: List[str]) -> None:
+def _binds(values: Mapping[str, Any], result: Dict[str, Any], problems: Problems) -> None:
     use_ssl, use_tcp = values.get("USE_SSL", False), values.get("USE_TCP", True)
     host = values.get("HOST", "0.0.0.0")
     plain = address(host, values.get("TCP_PORT", values.get("PORT", 80)))
     secure = address(host, values.get("SSL_PORT", 443))
     if not use_ssl and not use_tcp:
-        problems.append("USE_SSL and USE_TCP are both false: at least one must be true")
+        problems.add("USE_SSL", "USE_SSL and USE_TCP are both false: at least one must be true", "USE_TCP")
     result["bind"] = values.get("BIND", [secure if use_ssl else plain])
     if use_ssl and use_tcp:
         result["insecure_bind"] = values.get("INSECURE_BIND", [plain])
     elif "INSECURE_BIND" in values:
-        problems.append(
-            "INSECURE_BIND is set but is only for USE_SSL and USE_TCP both true: unset it, or set both to true"
+        problems.add(
+            "INSECURE_BIND",
+            "INSECURE_BIND is set but is only for USE_SSL and USE_TCP both true: unset it, or set both to true",
+            "USE_SSL",
+            "USE_TCP",
         )
     if "QUIC_BIND" in values and not use_ssl:
-        problems.append("QUIC_BIND is set but HTTP/3 needs TLS: set USE_SSL=true with CERTFILE and KEYFILE")
+        line = "QUIC_BIND is set but HTTP/3 needs TLS: set USE_SSL=true with CERTFILE and KEYFILE"
+        problems.add("QUIC_BIND", line, "USE_SSL")
     if use_ssl:
         _check_twice(result, problems)
 
 
-def _check_twice(result: Mapping[str, Any], problems: List[str]) -> None:
-    both = set(result["bind"]) & set(result.get("insecure_bind", ()))
-    for bind in sorted(both):
-        if not bind.endswith(":0"):
-            problems.append(f"BIND and INSECURE_BIND both ask for {bind}: TLS and plain HTTP need different ports")
+def _check_twice(result: Mapping[str, Any], problems: Problems) -> None:
+    both = [bind for bind in result["bind"] if bind in result.get("insecure_bind", ()) and not bind.endswith(":0")]
+    if both:
+        line = f"BIND and INSECURE_BIND both ask for {', '.join(both)}: TLS and plain HTTP need different ports"
+        problems.add("INSECURE_BIND", line, "BIND")
 
 
-def _tls(values: Mapping[str, Any], result: Dict[str, Any], problems: List[str]) -> None:
+def _tls(values: Mapping[str, Any], result: Dict[str, Any], problems: Problems) -> None:
     if not values.get("USE_SSL", False):
         for option in _TLS_OPTIONS:
             result.pop(option, None)
         return
     for variable in ("CERTFILE", "KEYFILE"):
-        if variable not in values and not any(line.startswith(variable + "=") for line in problems):
-            problems.append(f"{variable} is not set: USE_SSL=true needs CERTFILE and KEYFILE")
+        if variable not in values:
+            problems.add(variable, f"{variable} is not set: USE_SSL=true needs CERTFILE and KEYFILE")
     for variable in ("CERTFILE", "KEYFILE", "CA_CERTS"):
         path = values.get(variable)
         if path is not None and not (os.path.isfile(path) and os.access(path, os.R_OK)):
             state = "cannot be read" if os.path.exists(path) else "does not exist"
-            problems.append(f"{variable}={path!r} {state}: the path of a readable PEM file")
+            problems.add(variable, f"{variable}={path!r} {state}: the path of a readable PEM file")
     if "CA_CERTS" in values and "VERIFY_MODE" not in values:
         # Hypercorn only loads the authorities and asks for no certificate: a door that looks locked (HYPERCORN.md 10).
         import ssl
@@ -121,14 +127,16 @@ def _tls(values: Mapping[str, Any], result: Dict[str, Any], problems: List[str])
         _quic(values, result, problems)
 
 
-def _quic(values: Mapping[str, Any], result: Mapping[str, Any], problems: List[str]) -> None:
+def _quic(values: Mapping[str, Any], result: Mapping[str, Any], problems: Problems) -> None:
     # Hypercorn hands only the certificate and the key to QUIC (HYPERCORN.md 10, protocol/quic.py): without these two
     # errors HTTP/3 would be a way around client certificates. They can go when it passes the rest on.
     if getattr(result.get("verify_mode"), "name", "CERT_NONE") != "CERT_NONE":
-        problems.append(
-            "QUIC_BIND is set but Hypercorn verifies no client certificate over HTTP/3: unset QUIC_BIND or CA_CERTS"
+        problems.add(
+            "CA_CERTS",
+            "QUIC_BIND is set but Hypercorn verifies no client certificate over HTTP/3: unset QUIC_BIND or CA_CERTS",
         )
     if "KEYFILE_PASSWORD" in values:
-        problems.append(
-            "QUIC_BIND is set but Hypercorn reads no encrypted KEYFILE for HTTP/3: unset QUIC_BIND or decrypt the key"
+        problems.add(
+            "KEYFILE_PASSWORD",
+            "QUIC_BIND is set but Hypercorn reads no encrypted KEYFILE for HTTP/3: unset QUIC_BIND or decrypt the key",
         )

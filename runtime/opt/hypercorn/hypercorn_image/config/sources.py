@@ -9,9 +9,10 @@ import os
 import sys
 import traceback
 import types
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Optional
 
 from hypercorn_image.config import checking, image, settings
+from hypercorn_image.config.problems import Problems
 from hypercorn_image.errors import StartError
 
 if TYPE_CHECKING:
@@ -22,25 +23,27 @@ INCLUDED = os.path.join(_ROOT, "hypercorn_conf.py")
 _INCLUDED_NAME = "hypercorn_conf"
 
 
-def find(variables: Mapping[str, Any], app_directory: str) -> Tuple[str, List[str]]:
-    """Return which configuration is used, as `file:`, `python:` or a TOML file's path, and problems."""
-    named = variables.get("HYPERCORN_CONF")
+def find(variables: Mapping[str, Any], app_directory: str, problems: Problems) -> Optional[str]:
+    """Return which configuration is used, as `file:`, `python:` or a TOML file's path; None where it does not exist."""
+    named: Optional[str] = variables.get("HYPERCORN_CONF")
     if named is None:
         for path in (
             os.path.join(app_directory, "app", "hypercorn_conf.py"),
             os.path.join(app_directory, "hypercorn_conf.py"),
         ):
             if os.path.isfile(path):
-                return "file:" + path, []
-        return "file:" + INCLUDED, []
+                return "file:" + path
+        return "file:" + INCLUDED
     if named.startswith("python:"):
-        return named, []
+        return named
     path = named[5:] if named.startswith("file:") else named
     if not os.path.isfile(path):
-        return named, [
-            f"HYPERCORN_CONF={named!r} does not exist: file:PATH.py, python:MODULE, or the path of a .py or TOML file"
-        ]
-    return ("file:" + path if path.endswith(".py") or named.startswith("file:") else path), []
+        problems.add(
+            "HYPERCORN_CONF",
+            f"HYPERCORN_CONF={named!r} does not exist: file:PATH.py, python:MODULE, or the path of a .py or TOML file",
+        )
+        return None
+    return "file:" + path if path.endswith(".py") or named.startswith("file:") else path
 
 
 def read(source: str) -> "Config":
@@ -111,9 +114,10 @@ class _Included:
         return None
 
     def exec_module(self, module: types.ModuleType) -> None:
-        self._values, problems = settings.from_environment(os.environ)
-        if problems:
-            raise StartError(problems)
+        problems = Problems()
+        self._values = settings.from_environment(os.environ, problems)
+        if problems.lines:
+            raise StartError(problems.lines)
         vars(module).update(self._values, __all__=sorted(self._values))
 
     def gave(self, name: str, value: Any) -> bool:

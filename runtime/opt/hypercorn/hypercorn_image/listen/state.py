@@ -73,10 +73,12 @@ def guess(environ: Mapping[str, str]) -> List[str]:
     """Return the lines for what `environ` alone says; none when it says nothing usable."""
     from hypercorn_image.config import options, settings
     from hypercorn_image.config.kinds import split_bind
+    from hypercorn_image.config.problems import Problems
 
-    variables, problems = options.read_environment(environ)
+    problems = Problems()
+    variables = options.read_environment(environ, problems)
     values = settings.from_variables(variables, problems, core_count=1)
-    if problems:
+    if problems.lines:
         return []
     binds = [(bind, values.get("certfile") is not None) for bind in values["bind"]]
     binds += [(bind, False) for bind in values.get("insecure_bind", [])]
