@@ -20,7 +20,7 @@ from tests.runtime.certificates import Authority
 from tests.runtime.h2client import fetch_all
 from tests.runtime.h3 import connected
 from tests.runtime.launching import Launch, every_class
-from tests.runtime.server import Server
+from tests.runtime.server import Server, connect, request
 
 
 @pytest.fixture
@@ -110,6 +110,28 @@ def test_client_certificates_are_required_with_ca_certs(
         context = ssl.create_default_context(cafile=str(authority.ca))
         context.load_cert_chain(*authority.issue("client", "client"))
         assert httpx.get(secure(one), verify=context).status_code == 200
+
+
+@every_class
+def test_every_worker_resumes_the_tls_sessions_of_the_others(
+    server: Launch, authority: Authority, worker_class: str
+) -> None:
+    context = ssl.create_default_context(cafile=str(authority.ca))
+    with server(WORKER_CLASS=worker_class, WEB_CONCURRENCY=4, **tls(authority)) as one:
+        one.serving()
+        address = ("127.0.0.1", int(secure(one).rpartition(":")[2]))
+
+        def ask(session: ssl.SSLSession | None) -> tuple[ssl.SSLSession | None, bool | None, int]:
+            with context.wrap_socket(connect(address), server_hostname="localhost", session=session) as sock:
+                pid = json.loads(request(address, sock=sock)[2])["pid"]
+                return sock.session, sock.session_reused, pid
+
+        session, resumed, _ = ask(None)
+        assert not resumed
+        answers = [ask(session) for _ in range(40)]
+        assert all(resumed for _, resumed, _ in answers)
+        assert len({pid for _, _, pid in answers}) > 1
+        assert one.stop() == 0
 
 
 def test_sighup_picks_up_a_renewed_certificate(server: Launch, authority: Authority) -> None:

@@ -28,7 +28,7 @@ def main(argv: Sequence[str]) -> int:
     def load() -> effective.Effective:
         found = effective.load(os.environ, argv, application.DIRECTORY)
         found.config.logger_class = logs.chosen(found.config, found.variables)
-        running.runner(found.config.worker_class)  # imported once, before the workers are forked
+        running.before_fork(found.config, found.variables)
         return found
 
     try:

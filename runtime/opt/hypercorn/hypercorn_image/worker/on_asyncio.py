@@ -19,7 +19,7 @@ from hypercorn_image.worker.clock import LIFESPAN_GRACE
 from hypercorn_image.worker.descriptors import Shortage
 from hypercorn_image.worker.loop import loop_class
 from hypercorn_image.worker.serving import HANDSHAKE, Serving
-from hypercorn_image.worker.worker import Worker
+from hypercorn_image.worker.worker import Worker, reads_http1
 
 # On Python 3.8 a cancelled connection of Hypercorn spins for ever, in the backport of TaskGroup that it uses there
 # (taskgroup 0.2.2, install.py), and no other thread gets to run. So nothing is cancelled: connections are cut, and what
@@ -77,7 +77,7 @@ class _Serving(Serving):
         self.loop = loop
         self._beside: Set[Any] = set()
         self.http1: Any = None
-        if worker.reads_http1():
+        if reads_http1(worker.config, worker.variables):
             from hypercorn_image.worker.http1.connection import Http1
 
             self.http1 = Http1(self.gate, worker.config, self.lifespan.state, loop)

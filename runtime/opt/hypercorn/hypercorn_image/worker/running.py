@@ -4,16 +4,39 @@ It stands above `on_asyncio` and `on_trio`, of which only the one asked for is i
 """
 
 import traceback
-from typing import Callable
+from typing import Any, Callable, Mapping
 
 from hypercorn_image import logs, upstream
 from hypercorn_image.errors import StartError
 from hypercorn_image.process import channel
-from hypercorn_image.worker.worker import Worker
+from hypercorn_image.worker.worker import Worker, reads_http1
+
+
+def before_fork(config: Any, variables: Mapping[str, Any]) -> None:
+    """Do once, before the workers are forked, what each of them would do. Raises StartError where TLS cannot be set up.
+
+    They share the memory of what is imported here, and the key of TLS session tickets: each resumes all sessions.
+    """
+    _import(config, variables)
+    try:
+        context = config.create_ssl_context()
+    except Exception as error:
+        raise as_start_error(error) from None
+    config.create_ssl_context = lambda: context  # what Hypercorn calls in each worker
+
+
+def _import(config: Any, variables: Mapping[str, Any]) -> None:
+    runner(config.worker_class)
+    if upstream.holds("hypercorn-h2-connection"):
+        from hypercorn_image.worker import h2  # noqa: F401
+    if reads_http1(config, variables):
+        from hypercorn_image.worker.http1 import connection  # noqa: F401
+    if config.quic_bind and upstream.holds("hypercorn-h3-connection"):
+        from hypercorn_image.worker import h3, quic  # noqa: F401
 
 
 def runner(worker_class: str) -> Callable[[Worker], None]:
-    """Import and return what runs a worker of `worker_class`; the parent calls it before it forks."""
+    """Import and return what runs a worker of `worker_class`."""
     if worker_class == "trio":
         from hypercorn_image.worker import on_trio
 

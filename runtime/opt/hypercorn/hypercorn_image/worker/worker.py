@@ -5,7 +5,7 @@ Runs in a forked child, or in the only process with WEB_CONCURRENCY=0. `running`
 """
 
 import random
-from typing import Any, Callable, List, NamedTuple, Optional
+from typing import Any, Callable, List, Mapping, NamedTuple, Optional
 
 from hypercorn_image import upstream
 from hypercorn_image.app import application
@@ -23,6 +23,18 @@ class Loaded(NamedTuple):
 
     application: Any
     mode: Optional[str]
+
+
+def reads_http1(config: Any, variables: Mapping[str, Any]) -> bool:
+    """Tell whether plain HTTP/1.1 requests are read by `http1`, and not by Hypercorn.
+
+    Two limits are Hypercorn's own business: with them it reads every request.
+    """
+    if variables.get("HTTP1") != "fast" or config.worker_class == "trio":
+        return False
+    if config.read_timeout is not None or config.keep_alive_max_requests < UNLIMITED_REQUESTS:
+        return False
+    return upstream.holds("hypercorn-http1")
 
 
 class Worker:
@@ -63,17 +75,6 @@ class Worker:
         self.asgi = application.to_asgi3(
             self.loaded.application, self.loaded.mode, self.worker_class, self.config.wsgi_max_body_size
         )
-
-    def reads_http1(self) -> bool:
-        """Tell whether plain HTTP/1.1 requests are read by `http1`, and not by Hypercorn.
-
-        Two limits are Hypercorn's own business: with them it reads every request.
-        """
-        if self.variables.get("HTTP1") != "fast" or self.config.read_timeout is not None:
-            return False
-        if self.config.keep_alive_max_requests < UNLIMITED_REQUESTS:
-            return False
-        return upstream.holds("hypercorn-http1")
 
     def say(self, what: str, **details: Any) -> None:
         """Tell the parent, where there is one."""
