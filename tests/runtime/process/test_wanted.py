@@ -170,6 +170,16 @@ class World(RuleBasedStateMachine):
         self.wanted.leaves(pid, "reached max_requests (5)")
         self.react()
 
+    @precondition(lambda self: self.pids_in(State.LEAVING))
+    @rule(data=st.data())
+    def a_worker_has_begun_to_serve_before_it_heard_that_it_is_to_leave(self, data: st.DataObject) -> None:
+        pid = self.pick(data, State.LEAVING)
+        self.wanted.ready(pid, self.now)
+        self.react()
+        one = self.wanted.workers[pid]
+        assert one.state is State.LEAVING, "it leaves all the same"
+        assert pid in self.killed or one.served, "it may have requests"
+
     @rule(pid=st.integers(0, 60))
     def a_message_comes_late(self, pid: int) -> None:
         """Of a worker that has ended, or twice."""
@@ -343,3 +353,20 @@ def test_a_replacement_that_hangs_is_given_up_and_said() -> None:
     (note,) = one.reconcile(2.0 + limit)
     assert isinstance(note, wanted.ReloadFailed)
     assert note.failure.lines == [f"it did not start within {limit:g} s"]
+
+
+def test_a_worker_that_served_before_it_heard_that_it_is_to_leave_has_the_time_for_its_requests() -> None:
+    one = Wanted(configured(0, 1))
+    (fork,) = one.reconcile(0.0)
+    assert isinstance(fork, wanted.Fork)
+    one.forked(fork, 1, 0.0)
+    one.stop("SIGTERM received", 1.0)
+    assert [type(action) for action in one.reconcile(1.0) + one.reconcile(1.0)][-1] is wanted.Leave
+    assert one.wake_in(1.0) == wanted.WHILE_STARTING
+    one.ready(1, 1.2)  # sent before it was told
+    one.ready(1, 1.3)  # once is enough
+    limit = one.wake_in(1.2)
+    assert limit is not None
+    assert limit >= GRACEFUL - 0.2
+    assert one.reconcile(1.2 + wanted.WHILE_STARTING) == []
+    assert one.reconcile(1.2 + limit) == [wanted.Overdue(1, GRACEFUL), wanted.Kill(1)]

@@ -253,9 +253,13 @@ class Wanted:
         """A worker serves."""
         now = self._tick(now)
         worker = self.workers.get(pid)
-        if worker is None or worker.state is not State.STARTING or worker.killed:
+        if worker is None or worker.served or worker.killed:
             return
-        worker.state, worker.served, worker.limit = State.SERVING, True, None
+        worker.served = True
+        if worker.state is State.LEAVING:  # it served before it heard: it has requests, and gets the time for them
+            worker.limit = self._time_to_leave(worker, now)
+            return
+        worker.state, worker.limit = State.SERVING, None
         self._slowest = max(self._slowest, now - worker.born)
         if worker.generation == self.generation:
             self.fallback = None
@@ -424,11 +428,17 @@ class Wanted:
                 worker.limit = Timer(now, self.stopping.left(now) + AFTER_TIMEOUT)
 
     def _leave(self, worker: Worker, now: float) -> Leave:
-        seconds = worker.generation.graceful_timeout if self.stopping is None else self.stopping.left(now)
         starting = worker.state is State.STARTING
         worker.state = State.LEAVING
-        worker.limit = Timer(now, WHILE_STARTING if starting else seconds + AFTER_TIMEOUT)
-        return Leave(worker.pid, seconds, self.stopping is not None, starting)
+        worker.limit = Timer(now, WHILE_STARTING) if starting else self._time_to_leave(worker, now)
+        return Leave(worker.pid, self._seconds(worker, now), self.stopping is not None, starting)
+
+    def _seconds(self, worker: Worker, now: float) -> float:
+        """Return how long a worker that leaves may take for its requests."""
+        return worker.generation.graceful_timeout if self.stopping is None else self.stopping.left(now)
+
+    def _time_to_leave(self, worker: Worker, now: float) -> Timer:
+        return Timer(now, self._seconds(worker, now) + AFTER_TIMEOUT)
 
     def _overdue(self, now: float) -> Iterator[Action]:
         for worker in self.workers.values():
