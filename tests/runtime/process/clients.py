@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import itertools
 import json
-import os
 import socket
 import ssl
 from collections import Counter
@@ -26,9 +25,6 @@ from tests.runtime import h3
 
 LIMIT = 20.0  # seconds for one answer
 AT_ONCE = 3  # requests on one connection of HTTP/2 or HTTP/3
-# Clients made with Python's h2 that have several requests in progress still lose some now and then, at a stop. Several
-# at once wait for FULL until that is mended.
-H2_AT_ONCE = AT_ONCE if os.environ.get("FULL") or os.environ.get("SEED") else 1
 Address = tuple[str, int] | str
 
 
@@ -113,7 +109,7 @@ class TakesAnswersAfterGoaway(h2.connection.H2Connection):
 class Http2(Connection):
     """HTTP/2 with prior knowledge. Like most clients it begins nothing new once it was told GOAWAY."""
 
-    at_once = H2_AT_ONCE
+    at_once = AT_ONCE
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
@@ -132,6 +128,8 @@ class Http2(Connection):
         self._writer.write(self._http.data_to_send())
 
     async def get(self, path: str) -> bytes:
+        if not self.usable:  # told so since the caller looked
+            raise Again
         stream = self._http.get_next_available_stream_id()
         headers = [(":method", "GET"), (":scheme", "http"), (":authority", "test"), (":path", path)]
         future = self._waiting[stream] = asyncio.get_running_loop().create_future()
