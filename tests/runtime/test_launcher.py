@@ -309,7 +309,7 @@ def test_web_concurrency_0_serves_in_the_one_process(server: Launch, worker_clas
         assert one.get()["pid"] == one.process.pid
         assert one.children() == []
         one.kill(signal.SIGHUP)
-        one.wait_log("SIGHUP received; WEB_CONCURRENCY=0 has no workers to restart")
+        one.wait_log("SIGHUP received; WEB_CONCURRENCY=0 has no worker processes")
         with ThreadPoolExecutor(2) as pool:
             futures = in_flight(pool, one, 2, 0.5)
             assert one.stop() == 0

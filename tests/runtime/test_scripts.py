@@ -178,7 +178,7 @@ def test_windows_line_ends_are_one_clear_line(start: Start, first: str) -> None:
         assert len(one.log.splitlines()) == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
 @pytest.mark.parametrize("interpreter", ["", "#!/usr/bin/env bash\n"])
 def test_a_stop_during_the_prestart_script_ends_at_once(start: Start, number: signal.Signals, interpreter: str) -> None:
     with start(prestart=f"{interpreter}echo begun\nsleep 60\necho after\n") as one:
@@ -213,7 +213,9 @@ def test_a_stop_just_when_the_prestart_script_ends(start: Start) -> None:
         assert one.events("imported") == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
+@pytest.mark.parametrize(
+    "number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU], ids=lambda one: one.name
+)
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_other_signals_while_it_starts_and_serves_do_not_end_it(
     start: Start, tmp_path: Path, number: signal.Signals, workers: str

@@ -16,7 +16,7 @@ MACHINES = {
     "x86_64": ("as", "binutils", ".intel_syntax noprefix\n", "qemu-x86_64-static"),
     "aarch64": ("aarch64-linux-gnu-as", "binutils-aarch64-linux-gnu", "", "qemu-aarch64-static"),
 }
-BLOCKED, NOT_BLOCKED = "SigBlk:\t0000000000004002", "SigBlk:\t0000000000000000"
+BLOCKED, NOT_BLOCKED = "SigBlk:\t0000000000004006", "SigBlk:\t0000000000000000"
 
 
 @pytest.fixture(params=MACHINES)
@@ -44,7 +44,7 @@ def test_the_code_is_what_its_source_says(machine: str, unblock: bool, tmp_path:
     assembler, package, first, _ = MACHINES[machine]
     need(assembler, package=package)
     lines = [line.split("   ", 1)[1].strip() for line in signal_programs.MACHINES[machine][1]]
-    source = first + "\n".join(lines).replace("HOW", "1" if unblock else "0") + "\nset: .quad 0x4002\n"
+    source = first + "\n".join(lines).replace("HOW", "1" if unblock else "0") + "\nset: .quad 0x4006\n"
     made = tmp_path / "made.o"
     subprocess.run([assembler, "-o", made, "-"], input=source, text=True, check=True)
     text = tmp_path / "text"

@@ -4,14 +4,16 @@ import os
 import signal
 import sys
 
-STOPS = (signal.SIGTERM, signal.SIGINT)
+STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+# By default each ends or halts a process that is not PID 1.
+OTHERS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU)
 
 
 def _listen_to_signals() -> None:
     """Act on a stop from now on, before anything else is imported. Until now /start.sh has kept it blocked."""
     for number in STOPS:
         signal.signal(number, lambda number, frame: os._exit(0))  # nothing is served yet
-    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):  # each would end it where it is not PID 1
+    for number in OTHERS:
         signal.signal(number, lambda number, frame: None)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
 

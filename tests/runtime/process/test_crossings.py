@@ -115,7 +115,7 @@ def test_sighup_to_the_process_group_restarts_the_workers_and_loses_nothing(serv
         one.wait_log("Reload complete")
 
 
-@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
+@pytest.mark.parametrize("number", [signal.SIGALRM, signal.SIGPROF, signal.SIGIO, signal.SIGRTMIN + 3])
 def test_signals_that_are_not_used_do_no_harm(server: Launch, number: int) -> None:
     with server() as one:
         one.serving()

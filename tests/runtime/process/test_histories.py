@@ -115,7 +115,8 @@ class Operator:
                 os.kill(self.chance.choice(victims), signal.SIGTERM)
 
     def signal_the_group(self, one: Server) -> None:
-        os.killpg(one.process.pid, self.chance.choice([signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2]))
+        numbers = [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGALRM]
+        os.killpg(one.process.pid, self.chance.choice(numbers))
 
     async def live(self, one: Server) -> None:
         events: list[Callable[[Server], None]] = [

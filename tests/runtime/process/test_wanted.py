@@ -47,7 +47,8 @@ class World(RuleBasedStateMachine):
         self.wanted = Wanted(configured(0, 1))
         self.reloads: list[int] = []  # generations whose reload has begun and not ended
         self.proved = 0  # the last generation that a worker has served
-        self.told: set[int] = set()  # to leave
+        self.told: dict[int, float] = {}  # who was told to leave, and within how many seconds
+        self.at_once = False
         self.recycled: set[int] = set()  # have asked to be replaced
         self.killed: set[int] = set()
         self.said: Counter[type] = Counter()
@@ -92,10 +93,12 @@ class World(RuleBasedStateMachine):
             assert action.pid not in self.killed, "nobody leaves for a worker that was killed"
         elif isinstance(action, wanted.Leave):
             assert action.pid in self.wanted.workers, "only workers that are there are told anything"
-            assert action.pid not in self.told, "it is told once"
+            again = action.seconds + ROUNDING < self.told.get(action.pid, float("inf"))
+            assert again, "it is told once, and again only to be quicker"
             assert action.starting or self.wanted.stopping is not None or self.may_go(action.pid), "it is still needed"
             assert action.seconds <= GRACEFUL + ROUNDING
-            self.told.add(action.pid)
+            self.told[action.pid] = action.seconds
+            assert not self.at_once or action.seconds == 0
         elif isinstance(action, wanted.Kill):
             assert action.pid in self.wanted.workers, "only workers that are there are killed"
             assert action.pid not in self.killed, "it is killed once"
@@ -217,6 +220,26 @@ class World(RuleBasedStateMachine):
         self.wanted.stop("SIGTERM received", self.now)
         self.react()
 
+    @precondition(lambda self: self.pids > 8)
+    @rule()
+    def sigquit(self) -> None:
+        self.at_once = True
+        self.wanted.stop("SIGQUIT received", self.now, at_once=True)
+        self.react()
+        limits = [
+            one.limit.left(self.wanted._tick(self.now)) for one in self.wanted.workers.values() if one.limit is not None
+        ]
+        assert len(limits) == len(self.wanted.workers), "everybody has to leave"
+        assert max(limits, default=0.0) <= wanted.AFTER_TIMEOUT + ROUNDING * 20, "nobody is waited for"
+
+    @rule(by=st.sampled_from([1, -1]))
+    def sigttin_or_sigttou(self, by: int) -> None:
+        before = self.wanted.generation.workers
+        self.wanted.resize(by, "SIGTTIN received")
+        self.react()
+        if self.wanted.stopping is None and not self.wanted.reloading:
+            assert self.wanted.generation.workers == max(1, before + by)
+
     # ---- what must hold ----------------------------------------------------------------------------------------------
 
     @invariant()
@@ -235,7 +258,7 @@ class World(RuleBasedStateMachine):
         starting = [one for one in workers if one.state is State.STARTING]
         assert self.wanted.reloading or all(slot < configured for slot in serving), "more than configured"
         assert all(one.slot < configured for one in starting)
-        assert all(one.generation == self.wanted.generation for one in starting), "of a generation nobody wants"
+        assert all(self.wanted._wants(one.generation) for one in starting), "of a generation nobody wants"
         rolling = [one for one in starting if one.slot in serving and not self.current(one.slot).recycle]
         assert len(rolling) <= 1, "what serves is replaced one at a time"
         if self.wanted.fallback is not None:
@@ -278,7 +301,7 @@ class World(RuleBasedStateMachine):
             return
         serving = {one.slot: one for one in self.wanted.workers.values()}
         assert set(serving) == set(range(self.wanted.generation.workers)), "every slot is served"
-        assert all(one.generation == self.wanted.generation for one in serving.values()), "by the wanted generation"
+        assert all(self.wanted._wants(one.generation) for one in serving.values()), "by the wanted generation"
         assert not self.asked_since_read, "a reload was swallowed"
         assert not self.reloads, "a reload has neither succeeded nor failed"
         assert not self.recycled & set(self.wanted.workers), "one that asked to be replaced was not"

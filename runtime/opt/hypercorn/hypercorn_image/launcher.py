@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import os
-import signal
 import sys
 from typing import Any, Callable, Iterator, Sequence
 
@@ -95,11 +94,7 @@ def _serve_alone(found: effective.Effective, listeners: Listeners, note: state.N
         where = listeners.describe()
         say("info", "Serving %s at %s, in this process (%s)", found.application, where, one.worker_class)
 
-    def cannot(*_: Any) -> None:
-        say("warning", "SIGHUP received; WEB_CONCURRENCY=0 has no workers to restart: restart the container")
-
     one.on_started = started
-    signal.signal(signal.SIGHUP, cannot)
     return running.run(one)
 
 

@@ -7,7 +7,7 @@ import importlib
 import json
 import logging
 import time
-from typing import Any, Dict, Mapping, Set
+from typing import Any, Dict, List, Mapping, Set, Tuple
 
 from hypercorn_image import upstream
 from hypercorn_image.errors import StartError
@@ -95,6 +95,27 @@ def _base(config: Any) -> Any:
         return Logger
     # Hypercorn chooses its statsd logger only where no other class was chosen.
     return upstream.statsd_logger(config.worker_class)
+
+
+def reopen(config: Any) -> List[Tuple[str, str]]:
+    """Open every log that is a file again, where logrotate has moved it away; those of the application too.
+
+    Return path and reason of those that cannot be opened: they go on in the file that they have.
+    """
+    own = [getattr(config.log, name, None) for name in ("access_logger", "error_logger")]
+    loggers = [*own, logging.getLogger(), *upstream.loggers().values()]
+    handlers = {id(one): one for logger in loggers for one in getattr(logger, "handlers", ())}
+    failures = []
+    for handler in handlers.values():
+        if isinstance(handler, logging.FileHandler) and handler.stream is not None:
+            try:
+                old = handler.setStream(open(handler.baseFilename, "a", encoding=handler.encoding))  # noqa: SIM115
+            except OSError as error:
+                failures.append((handler.baseFilename, error.strerror or str(error)))
+            else:
+                if old is not None:
+                    old.close()
+    return failures
 
 
 def access_fields(request: Any, response: Any, request_time: float) -> Dict[str, Any]:

@@ -126,12 +126,12 @@ class Reloader:
         self.stopping = False
 
     def run(self) -> int:
-        """Run until SIGTERM or SIGINT; return the exit status, 0."""
+        """Run until SIGTERM, SIGINT or SIGQUIT; return the exit status, 0."""
         wake, write = os.pipe()
         for descriptor in (wake, write):
             os.set_blocking(descriptor, False)
         signal.set_wakeup_fd(write)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             signal.signal(number, lambda number, frame: setattr(self, "stopping", True))
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         running.runner("asyncio")

@@ -1,8 +1,8 @@
 """Writes the programs `block-signals` and `unblock-signals`: run once, while an image is built.
 
-`block-signals COMMAND ARGUMENT…` blocks SIGTERM and SIGINT and becomes COMMAND, which is a path. A blocked signal stays
-pending while the process becomes one program after another, until `serve.py` has its handlers and unblocks it. Without
-that, PID 1 loses each signal that comes while it has no handler: the kernel drops it. docs/stopping.md says why this is
+`block-signals COMMAND ARGUMENT…` blocks SIGTERM, SIGINT and SIGQUIT and becomes COMMAND, which is a path. A blocked
+signal stays pending while the process becomes one program after another, until `serve.py` has its handlers and unblocks
+it. Without that, PID 1 loses each signal that comes while it has no handler: the kernel drops it. docs/stopping.md says why this is
 machine code: Alpine has no program that can do it, and those of the other images are slower.
 """
 
@@ -11,7 +11,7 @@ import struct
 import sys
 from typing import List
 
-SIGNALS = 1 << (15 - 1) | 1 << (2 - 1)  # SIGTERM, SIGINT; the same numbers on both machines
+SIGNALS = 1 << (15 - 1) | 1 << (2 - 1) | 1 << (3 - 1)  # SIGTERM, SIGINT, SIGQUIT; the same numbers on both machines
 _BASE = 0x400000  # where it is loaded
 _HEADERS = 64 + 2 * 56  # of the file, and of its two segments
 

@@ -238,9 +238,14 @@ def _version(package: str) -> str:
 # ---- where they are used ---------------------------------------------------------------------------------------------
 
 
+def loggers() -> Dict[str, Any]:
+    """Return Python's loggers by name, and placeholders for those that have only children."""
+    return getattr(logging.Logger.manager, "loggerDict", {})
+
+
 def forget_loggers(config: Any) -> None:
     """Make Hypercorn's loggers unknown: `config` makes them again when it next logs."""
-    known = getattr(logging.Logger.manager, "loggerDict", {})
+    known = loggers()
     for name in _LOGGERS:
         known.pop(name, None)
     config._log = None

@@ -11,7 +11,9 @@ from hypercorn_image.errors import StartError
 from hypercorn_image.process import channel
 
 # A worker acts on none of these, and by default each would end it. They may reach it by way of the process group.
-_PARENTS = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+_PARENTS = (
+    signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU,
+)  # fmt: skip
 
 
 class Child:
@@ -65,6 +67,10 @@ class Child:
         self.sender.send(channel.STOP, seconds=seconds, last=last)
         if starting:
             self._signal(signal.SIGTERM)
+
+    def reopen_logs(self) -> None:
+        """Tell it to open its logs that are files again."""
+        self.sender.send(channel.REOPEN_LOGS)
 
     def kill(self) -> None:
         """End it now."""

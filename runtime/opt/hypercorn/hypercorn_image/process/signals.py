@@ -10,8 +10,23 @@ import signal
 from typing import Iterable, List, Optional
 
 STOPS = (signal.SIGTERM, signal.SIGINT)
-# Not used, and by default each ends the process: a container must not die of somebody's guess.
-UNUSED = (signal.SIGUSR1, signal.SIGUSR2)
+USED = (
+    *STOPS, signal.SIGQUIT, signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR1, signal.SIGUSR2,
+    signal.SIGCHLD,
+)  # fmt: skip
+# By default each ends a process that is not PID 1: a container must not die of somebody's guess.
+UNUSED = (
+    signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO, signal.SIGPWR,
+    *range(signal.SIGRTMIN, signal.SIGRTMAX + 1),
+)  # fmt: skip
+
+
+def name(number: int) -> str:
+    """Return the name of a signal; most real-time ones have none."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 class Signals:
@@ -22,12 +37,12 @@ class Signals:
         self.descriptors = (-1, -1)
 
     def install(self) -> None:
-        """Begin to note. The handlers that were there are gone."""
+        """Begin to note. The handlers that were there are gone, but for those of the application for UNUSED ones."""
         self.descriptors = os.pipe()
         for descriptor in self.descriptors:
             os.set_blocking(descriptor, False)
         signal.set_wakeup_fd(self.descriptors[1], warn_on_full_buffer=False)
-        for number in (*STOPS, *UNUSED, signal.SIGHUP, signal.SIGCHLD):
+        for number in (*USED, *(one for one in UNUSED if signal.getsignal(one) is signal.SIG_DFL)):
             signal.signal(number, lambda number, _: self._noted.append(number))
 
     def take(self) -> List[int]:

@@ -10,6 +10,7 @@ import signal
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Set
 
+from hypercorn_image import logs
 from hypercorn_image.config.effective import Effective
 from hypercorn_image.errors import StartError, report
 from hypercorn_image.listen import draining
@@ -17,8 +18,10 @@ from hypercorn_image.listen.sockets import Listeners
 from hypercorn_image.process import channel, heartbeat, wanted, words
 from hypercorn_image.process.children import Child, how_ended
 from hypercorn_image.process.quic import SpareSockets
-from hypercorn_image.process.signals import STOPS, UNUSED, Signals
+from hypercorn_image.process.signals import STOPS, Signals, name
 from hypercorn_image.process.wanted import Action, Generation, State, Wanted
+
+RESIZES = {signal.SIGTTIN: 1, signal.SIGTTOU: -1}
 
 BeWorker = Callable[[Child, Effective, Listeners], int]
 
@@ -109,13 +112,22 @@ class Supervisor:
 
     def _note_signals(self) -> None:
         for number in self._signals.take():
-            name = signal.Signals(number).name
+            received = f"{name(number)} received"
             if number in STOPS:
-                self._wanted.stop(f"{name} received", time.monotonic())
+                self._wanted.stop(received, time.monotonic())
+            elif number == signal.SIGQUIT:
+                self._wanted.stop(received, time.monotonic(), at_once=True)
             elif number == signal.SIGHUP:
                 self._wanted.ask_reload()
-            elif number in UNUSED:
-                self._say(words.Line("warning", words.NOT_USED, (name,)))
+            elif number in RESIZES:
+                self._resize(RESIZES[number], number)
+            elif number == signal.SIGUSR1:
+                self._reopen_logs()
+            elif number == signal.SIGUSR2:
+                for line in words.status(self._wanted, self._silent, time.monotonic()):
+                    self._say(line)
+            elif number != signal.SIGCHLD:
+                self._say(words.Line("warning", words.NOT_USED, (name(number),)))
 
     def _hear(self, child: Child) -> None:
         for message in child.receiver.receive():
@@ -166,6 +178,21 @@ class Supervisor:
     def _retire_quic(self, child: Child) -> None:
         self._current.listeners.quic.retire(child.quic)
         child.quic = []
+
+    def _resize(self, by: int, number: int) -> None:
+        if self._current.effective.config.quic_bind:  # its sockets are shared out among a fixed number of workers
+            self._say(words.Line("warning", words.NOT_RESIZED, (name(number),)))
+        else:
+            self._wanted.resize(by, f"{name(number)} received")
+
+    def _reopen_logs(self) -> None:
+        for child in self._children.values():
+            child.reopen_logs()
+        failures = logs.reopen(self._current.effective.config)
+        for path, why in failures:
+            self._say(words.Line("error", words.LOG_NOT_REOPENED, (path, why)))
+        if not failures:
+            self._say(words.Line("info", words.LOGS_REOPENED))
 
     # ---- what is done ------------------------------------------------------------------------------------------------
 
@@ -235,8 +262,9 @@ class Supervisor:
         if isinstance(action, wanted.ReloadComplete):
             self._say(words.Line("info", words.RELOAD_COMPLETE, (where,)))
             return
-        plural = "" if config.workers == 1 else "s"
-        values = (effective.application, where, config.workers, config.worker_class, plural)
+        workers = self._wanted.generation.workers
+        plural = "" if workers == 1 else "s"
+        values = (effective.application, where, workers, config.worker_class, plural)
         self._say(words.Line("info", words.SERVING, values))
 
     def _reload(self) -> None:

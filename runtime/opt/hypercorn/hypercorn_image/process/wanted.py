@@ -15,6 +15,7 @@ from hypercorn_image.errors import StartError
 BACK_OFF = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before the next start, for each failure in a row
 LIVED = 10.0  # seconds of life after which a death begins a new row of failures
 AFTER_TIMEOUT = 0.75  # seconds after the graceful timeout at which a worker is killed
+ROUNDING = 0.01  # seconds
 WHILE_STARTING = 0.5  # seconds that a worker has to end which serves nothing yet
 SLOWER = 5  # times the slowest start so far, and
 AT_LEAST = 60.0  # seconds: what a start may take beyond STARTUP_TIMEOUT while other workers serve
@@ -106,6 +107,13 @@ class CloseListeners(NamedTuple):
     seconds: float
 
 
+class Resized(NamedTuple):
+    """Another number of workers is wanted."""
+
+    reason: str
+    workers: int
+
+
 class ReadConfiguration(NamedTuple):
     """Read the configuration again; then call `reload`, or say why not."""
 
@@ -193,7 +201,7 @@ class Stopping(NamedTuple):
 
 Action = Union[
     Fork, Leave, Kill, CloseListeners, ReadConfiguration, Serving, Started, Replaced, Restarting, Died, Left,
-    FailedToStart, CannotServe, ReloadStarted, ReloadFailed, ReloadComplete, Overdue, Stopping,
+    FailedToStart, CannotServe, Resized, ReloadStarted, ReloadFailed, ReloadComplete, Overdue, Stopping,
 ]  # fmt: skip
 
 
@@ -210,6 +218,7 @@ class Wanted:
         self._fallback_reloading = False  # whether the reload to `fallback` was still on its way
         self.serving = False  # every slot has been served once
         self.stopping: Optional[Timer] = None
+        self._at_once = False
         self.status = 0
         self.workers: Dict[int, Worker] = {}
         self._slots: Dict[int, Slot] = {}
@@ -261,7 +270,7 @@ class Wanted:
             return
         worker.state, worker.limit = State.SERVING, None
         self._slowest = max(self._slowest, now - worker.born)
-        if worker.generation == self.generation:
+        if self._wants(worker.generation):
             self.fallback = None
         if self.serving and self._in(worker.slot, State.SERVING) == [worker]:
             self._actions.append(Started(pid))
@@ -300,7 +309,7 @@ class Wanted:
     def _failed(
         self, slot: int, generation: Generation, failure: StartError, now: float, passing: bool = False
     ) -> None:
-        if self.stopping or generation != self.generation:
+        if self.stopping or not self._wants(generation):
             return
         if self.fallback is not None:
             self.generation, self.fallback = self.fallback, None
@@ -327,9 +336,22 @@ class Wanted:
         self._slots = {}
         self._actions.append(ReloadStarted(generation.workers))
 
-    def stop(self, reason: str, now: float) -> None:
-        """All workers leave, within the graceful timeout. A second stop changes nothing of the first."""
-        self._stop(reason, self._tick(now))
+    def resize(self, by: int, reason: str) -> None:
+        """So many workers more are wanted, or fewer, and at least one; until the next reload."""
+        if self.stopping is None:
+            self.generation = self.generation._replace(workers=max(1, self.generation.workers + by))
+            self._actions.append(Resized(reason, self.generation.workers))
+
+    def stop(self, reason: str, now: float, at_once: bool = False) -> None:
+        """All workers leave, within the graceful timeout. A second stop changes nothing of the first.
+
+        But for one `at_once`: requests in progress are not waited for.
+        """
+        now = self._tick(now)
+        self._stop(reason, now)
+        if at_once and self.stopping is not None and not self._at_once:
+            self._at_once = True
+            self.stopping = Timer(now, 0.0)
 
     def _stop(self, reason: str, now: float) -> None:
         if self.stopping is None:
@@ -363,6 +385,13 @@ class Wanted:
         self._time, self._seen = self._time + max(0.0, now - self._seen), now
         return self._time
 
+    def age(self, worker: Worker, now: float) -> float:
+        """Return for how many seconds a worker has been there."""
+        return self._tick(now) - worker.born
+
+    def _wants(self, generation: Generation) -> bool:
+        return generation.number == self.generation.number
+
     def _slot(self, number: int) -> Slot:
         return self._slots.setdefault(number, Slot())
 
@@ -372,7 +401,7 @@ class Wanted:
 
     def _lacks(self, slot: int) -> bool:
         """Tell whether a slot has no worker that stays, and none that is starting."""
-        stays = [one for one in self._in(slot, State.SERVING) if not one.recycle and one.generation == self.generation]
+        stays = [one for one in self._in(slot, State.SERVING) if not one.recycle and self._wants(one.generation)]
         return not stays and not self._in(slot, State.STARTING)
 
     def _settle(self) -> Iterator[Action]:
@@ -381,7 +410,7 @@ class Wanted:
         if not self.serving and all(served):
             self.serving = True
             yield Serving()
-        if self.reloading and all(any(one.generation == self.generation for one in found) for found in served):
+        if self.reloading and all(any(self._wants(one.generation) for one in found) for found in served):
             self.reloading = False
             yield ReloadComplete()
         if self.reload_asked and self.serving:
@@ -391,7 +420,7 @@ class Wanted:
     def _retire(self, now: float) -> Iterator[Action]:
         """Let those leave that are not wanted any more: replaced, superseded, or beyond the number of workers."""
         for worker in self._in(None, State.STARTING):
-            if worker.generation != self.generation or worker.slot >= self.generation.workers:
+            if not self._wants(worker.generation) or worker.slot >= self.generation.workers:
                 yield self._leave(worker, now)
         for worker in self._in(None, State.SERVING):
             newer = self._in(worker.slot, State.SERVING)[-1]
@@ -421,11 +450,11 @@ class Wanted:
             self._listening = False
             yield CloseListeners(self.stopping.left(now))
             return  # it takes time: the workers are told what is left then
+        most = self.stopping.left(now) + AFTER_TIMEOUT + ROUNDING
         for worker in list(self.workers.values()):
-            if worker.state is not State.LEAVING:
+            leaving = worker.state is State.LEAVING
+            if not leaving or (worker.limit is not None and worker.limit.left(now) > most):
                 yield self._leave(worker, now)
-            elif worker.limit is not None and worker.limit.left(now) > self.stopping.left(now) + AFTER_TIMEOUT:
-                worker.limit = Timer(now, self.stopping.left(now) + AFTER_TIMEOUT)
 
     def _leave(self, worker: Worker, now: float) -> Leave:
         starting = worker.state is State.STARTING
@@ -444,6 +473,6 @@ class Wanted:
         for worker in self.workers.values():
             if worker.limit is not None and not worker.killed and worker.limit.left(now) <= 0:
                 worker.killed = True
-                if worker.served:
+                if worker.served and not self._at_once:
                     yield Overdue(worker.pid, worker.generation.graceful_timeout)
                 yield Kill(worker.pid)

@@ -3,15 +3,19 @@
 The words are gunicorn's and nginx's where they have one. docs/logs.md lists every line with what to do about it.
 """
 
-from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple, Type
+from typing import Any, Callable, Container, Dict, Iterator, NamedTuple, Optional, Tuple, Type
 
 from hypercorn_image.errors import StartError
-from hypercorn_image.process import wanted
+from hypercorn_image.process import memory, wanted
 
 SERVING = "Serving %s at %s, %d %s worker%s"
 RELOAD_COMPLETE = "Reload complete; listening on %s"
 NOT_USED = "%s received; it is not used"
 STOPPED = "Stopped"
+NO_PROCESSES = "%s received; WEB_CONCURRENCY=0 has no worker processes: restart the container"
+NOT_RESIZED = "%s received; with QUIC_BIND the number of workers is changed by the configuration and SIGHUP"
+LOGS_REOPENED = "SIGUSR1 received; logs that are files were opened again"
+LOG_NOT_REOPENED = "SIGUSR1 received; the log %s cannot be opened again: %s"
 SILENT = "Worker (pid %d) does not respond: its event loop has not turned for %g s"
 RESPONDS = "Worker (pid %d) responds again"
 NOT_STEERED = "The kernel does not steer QUIC packets (%s); restarting a worker breaks HTTP/3 connections of others"
@@ -57,6 +61,7 @@ _LINES: Dict[Type[Any], Callable[[Any], Optional[Line]]] = {
         (_said(note.failure), note.retry),
         note.failure.details,
     ),
+    wanted.Resized: lambda note: Line("info", "%s; workers: %d", (note.reason, note.workers)),
     wanted.ReloadStarted: lambda note: Line(
         "info", "SIGHUP received; restarting %d worker%s", (note.workers, "" if note.workers == 1 else "s")
     ),
@@ -77,3 +82,22 @@ def line(note: wanted.Action) -> Optional[Line]:
 def reload_failed(failure: StartError) -> Line:
     """Return what is logged of a reload that failed."""
     return Line("error", "Reload failed, keeping current workers: %s", (_said(failure),), failure.details)
+
+
+def status(one: wanted.Wanted, silent: Container[int], now: float) -> Iterator[Line]:
+    """Yield what is logged of the workers at SIGUSR2; `silent` are the pids of those that do not respond."""
+    workers = list(one.workers.values())
+    serving = sum(worker.state is wanted.State.SERVING for worker in workers)
+    yield Line(
+        "info",
+        "SIGUSR2 received; %d of %d workers serve, configuration %d",
+        (serving, one.generation.workers, one.generation.number),
+    )
+    for worker in workers:
+        state = "not responding" if worker.pid in silent else worker.state.value
+        resident = memory.resident(worker.pid)
+        yield Line(
+            "info",
+            "Worker (pid %d): %s, configuration %d, up %d s, %d MiB",
+            (worker.pid, state, worker.generation.number, one.age(worker, now), (resident or 0) >> 20),
+        )

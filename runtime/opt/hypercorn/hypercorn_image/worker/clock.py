@@ -19,10 +19,11 @@ class Clock:
         self._stop_at: Optional[float] = None  # when requests in progress are cut, on the monotonic clock
 
     def begin(self, seconds: Optional[float] = None) -> None:
-        """Cut requests in progress `seconds` from now, after the graceful timeout by default. The first call counts."""
-        if self._stop_at is None:
-            self._stop_at = time.monotonic() + (self.graceful_timeout if seconds is None else seconds)
-            _end_of_last_resort(self._stop_at + LIFESPAN_GRACE + _END)
+        """Cut requests in progress `seconds` from now, after the graceful timeout by default. The earliest counts."""
+        stop_at = time.monotonic() + (self.graceful_timeout if seconds is None else seconds)
+        if self._stop_at is None or stop_at < self._stop_at:
+            self._stop_at = stop_at
+            _end_of_last_resort(stop_at + LIFESPAN_GRACE + _END)
 
     def left(self) -> float:
         """Return how many seconds requests in progress still have."""

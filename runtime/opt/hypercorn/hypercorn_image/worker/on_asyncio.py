@@ -18,7 +18,7 @@ from hypercorn_image.process import channel
 from hypercorn_image.worker.clock import LIFESPAN_GRACE
 from hypercorn_image.worker.descriptors import Shortage
 from hypercorn_image.worker.loop import loop_class
-from hypercorn_image.worker.serving import HANDSHAKE, Serving
+from hypercorn_image.worker.serving import HANDSHAKE, SIGNALS, Serving
 from hypercorn_image.worker.worker import Worker, reads_http1
 
 # On Python 3.8 a cancelled connection of Hypercorn spins for ever, in the backport of TaskGroup that it uses there
@@ -99,8 +99,8 @@ class _Serving(Serving):
             self.loop.add_reader(self.worker.parent.descriptor, self._from_parent)
             self.loop.add_signal_handler(signal.SIGTERM, self.worker.say, channel.RECYCLE)
         else:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self.loop.add_signal_handler(number, self.stop)
+            for number in SIGNALS:
+                self.loop.add_signal_handler(number, self.hear_signal, number)
 
     def _from_parent(self) -> None:
         assert self.worker.parent is not None

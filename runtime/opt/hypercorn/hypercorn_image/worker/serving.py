@@ -4,10 +4,11 @@ No new connections, then what was sent is answered, then idle connections are cl
 takes asyncio's or trio's own means is in `on_asyncio` and `on_trio`.
 """
 
+import signal
 import time
 from typing import Any, Awaitable, Callable, List, Optional
 
-from hypercorn_image import upstream
+from hypercorn_image import logs, upstream
 from hypercorn_image.app.lifespan import Lifespan
 from hypercorn_image.listen import draining
 from hypercorn_image.process import channel, heartbeat, words
@@ -18,6 +19,11 @@ from hypercorn_image.worker.worker import Worker
 # has accepted or a client has just sent is read and answered, and answers say `connection: close`.
 SETTLE = 0.5
 LINGER = 0.5  # how long a peer may take to agree to the end of a connection on which nothing is left to say
+# What a worker without a parent acts on.
+SIGNALS = (
+    signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2,
+    signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU,
+)  # fmt: skip
 HANDSHAKE = 1.0  # how long a TLS or QUIC handshake may take that has begun when the worker leaves
 
 
@@ -73,21 +79,45 @@ class Serving:
 
     # ---- what it hears -----------------------------------------------------------------------------------------------
 
-    def stop(self) -> None:
-        """Stop, by a signal: where there is no parent."""
-        self.clock.begin()
+    def stop(self, seconds: Optional[float] = None) -> None:
+        """Stop: requests in progress get `seconds`, or the graceful timeout."""
+        self.clock.begin(seconds)
         self.stopping.set()
 
     def hear(self) -> bool:
-        """Hear what the parent says; return whether to stop."""
-        assert self.worker.parent is not None
-        asked = self.worker.parent.asked()
-        if asked is None:
-            return False
-        self.clock.begin(asked.seconds)
-        self.last = asked.last
-        self.stopping.set()
-        return True
+        """Act on what the parent says; return whether it says no more."""
+        parent = self.worker.parent
+        assert parent is not None
+        for message in parent.messages():
+            if message["what"] == channel.STOP:
+                self.last = message["last"]
+                self.stop(message["seconds"])
+            elif message["what"] == channel.REOPEN_LOGS:
+                self._reopen_logs()
+        if parent.ended:
+            self.last = True
+            self.stop()
+        return parent.ended
+
+    def hear_signal(self, number: int) -> None:
+        """Act on a signal, where there is no parent."""
+        if number == signal.SIGQUIT:
+            self.stop(0.0)
+        elif number in (signal.SIGTERM, signal.SIGINT):
+            self.stop()
+        elif number == signal.SIGUSR1:
+            if self._reopen_logs():
+                self.worker.log("info", words.LOGS_REOPENED)
+        elif number == signal.SIGUSR2:
+            self.worker.log("info", "SIGUSR2 received; requests in progress: %d", self.gate.in_progress)
+        else:
+            self.worker.log("warning", words.NO_PROCESSES, signal.Signals(number).name)
+
+    def _reopen_logs(self) -> bool:
+        failures = logs.reopen(self.worker.config)
+        for path, why in failures:
+            self.worker.log("error", words.LOG_NOT_REOPENED, path, why)
+        return not failures
 
     # ---- the order of a stop -----------------------------------------------------------------------------------------
 
