@@ -2,8 +2,8 @@
 
 `block-signals COMMAND ARGUMENT…` blocks SIGTERM, SIGINT and SIGQUIT and becomes COMMAND, which is a path. A blocked
 signal stays pending while the process becomes one program after another, until `serve.py` has its handlers and unblocks
-it. Without that, PID 1 loses each signal that comes while it has no handler: the kernel drops it. docs/stopping.md says why this is
-machine code: Alpine has no program that can do it, and those of the other images are slower.
+it. Without that, PID 1 loses each signal that comes while it has no handler: the kernel drops it. docs/stopping.md says
+why this is machine code: Alpine has no program that can do it, and those of the other images are slower.
 """
 
 import os
