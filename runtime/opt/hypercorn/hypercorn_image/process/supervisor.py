@@ -21,7 +21,7 @@ from hypercorn_image.process.quic import SpareSockets
 from hypercorn_image.process.signals import STOPS, Signals, name
 from hypercorn_image.process.wanted import Action, Generation, State, Wanted
 
-RESIZES = {signal.SIGTTIN: 1, signal.SIGTTOU: -1}
+RESIZES: Dict[int, int] = {signal.SIGTTIN: 1, signal.SIGTTOU: -1}
 
 BeWorker = Callable[[Child, Effective, Listeners], int]
 
