@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
-
-Say = Callable[[str], None]
-"""Takes one line for the user."""
+from collections.abc import Iterable
 
 
 def say(line: str) -> None:

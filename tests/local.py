@@ -12,7 +12,6 @@ from contextlib import suppress
 
 import pytest
 
-from imagematrix.console import say
 from imagematrix.errors import UserError
 from imagematrix.machine import apt
 
@@ -49,6 +48,6 @@ def need(program: str, package: str) -> None:
     """Have a program of a Debian package on this machine, or skip the test and say why."""
     if shutil.which(program) is None:
         try:
-            apt.install_packages([package], "the tests", say)
+            apt.install_packages([package], "the tests")
         except UserError as error:
             pytest.skip(str(error))

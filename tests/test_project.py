@@ -15,12 +15,11 @@ from tests.conftest import REPOSITORY
 SAID = """
 import json
 from imagematrix.machine import base_image, buildkit, cache, standins
-made = []
 host = type("Host", (), {"buildx": ["true"]})
 buildkit._driver = lambda host_engine, name: "docker-container"
 print(json.dumps({
     "cache": cache.cache_folder().name,
-    "builders": buildkit.builders(host, "", made.append),
+    "builders": buildkit.builders(host, ""),
     "standin": [one for one in standins.image_settings("python:3.13-slim", "3.13.0") if one.endswith("standin=true")],
 }))
 """

@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     if reason := address.why_silent(address.configured_host()):
         say(f"no engine answers ({reason}): nothing to remove")
         return 0
-    client = engine.ensure(say).client()
+    client = engine.ensure().client()
     failures = []
     for container in containers(client, matrix.labels):
         print(f"container {container.name}")

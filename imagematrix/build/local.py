@@ -45,7 +45,7 @@ class Builder:
     def build(self, variants: Iterable[Variant], *, force: bool = False) -> list[Outcome]:
         """Build what is not current (with `force` all of it); every variant has an outcome."""
         variants = list(variants)
-        found = images.obtain(self.engine, (variant.base for variant in variants), say, pins(variants))
+        found = images.obtain(self.engine, (variant.base for variant in variants), pins(variants))
         outcomes: dict[Variant, Outcome] = {}
         todo: dict[Variant, base_image.Base] = {}
         for variant in variants:
@@ -192,11 +192,11 @@ def main(argv: list[str] | None = None) -> int:
     refuse_stale(arguments.root / "build", rendered, variants)
     if arguments.dry_run:
         if address.why_silent(address.configured_host()) is None:  # without an engine there is nothing yet
-            variants = Builder(engine.ensure(say), arguments.root, rendered).stale(variants, force=arguments.force)
+            variants = Builder(engine.ensure(), arguments.root, rendered).stale(variants, force=arguments.force)
         for variant in variants:
             print(variant.name)
         return 0
-    outcomes = Builder(engine.ensure(say), arguments.root, rendered).build(variants, force=arguments.force)
+    outcomes = Builder(engine.ensure(), arguments.root, rendered).build(variants, force=arguments.force)
     return report(outcomes, as_json=arguments.json)
 
 

@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     wanted = sorted({variant.base for variant in cli.select(matrix, arguments)})
     old = read_bases(folder)
     try:
-        found = newest(Registry(engine.ensure(say).buildx), wanted)
+        found = newest(Registry(engine.ensure().buildx), wanted)
     except UserError as error:  # no registry answers, or there is no engine to ask it with
         say(f"locks/{BASES} is left as it is: no registry answers about base images ({error})")
         return 0

@@ -106,7 +106,7 @@ def main(argv: list[str] | None = None) -> int:
     today, some = _day(arguments.date), dict.fromkeys(variant.python for variant in variants)
     findings = pythons(some, today)
     try:
-        found = newest(Registry(engine.ensure(say).buildx), sorted({variant.base for variant in variants}))
+        found = newest(Registry(engine.ensure().buildx), sorted({variant.base for variant in variants}))
         findings += bases(variants, found)
     except UserError as error:  # no registry answers, or there is no engine to ask it with
         say(f"bases: not known, no registry answers ({error})")

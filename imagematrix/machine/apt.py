@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-from imagematrix.console import Say
+from imagematrix.console import say
 from imagematrix.errors import UserError
 from imagematrix.machine import cache
 
@@ -34,7 +34,7 @@ def has_package(package: str) -> bool:
     return subprocess.run(query, capture_output=True, check=False).returncode == 0
 
 
-def install_packages(packages: Iterable[str], purpose: str, say: Say) -> None:
+def install_packages(packages: Iterable[str], purpose: str) -> None:
     """Install those of the Debian packages that are missing, saying so.
 
     Raises UserError, naming them, where that is not ours to do (not root, not Debian) and when apt fails.

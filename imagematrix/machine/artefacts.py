@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from imagematrix.console import Say
+from imagematrix.console import say
 from imagematrix.errors import UserError
 from imagematrix.machine import cache
 
@@ -54,7 +54,7 @@ def is_made(name: str, script: str) -> bool:
     return artefact_path(name).exists() and made_by(name) in (None, script_digest(script))
 
 
-def make_artefact(name: str, script: str, arguments: Sequence[str], say: Say) -> Path:
+def make_artefact(name: str, script: str, arguments: Sequence[str]) -> Path:
     """Run `scripts/SCRIPT OUT ARGUMENT…` unless its result is in the cache; returns the result, a file or a folder.
 
     The result is moved into place when the script has ended well, so a kill leaves nothing that looks finished, and
@@ -96,28 +96,51 @@ def _run_script(command: Sequence[str], work: Path, log: Path, lock: int) -> int
         "TMPDIR": str(work),
         "HOST_PYTHON": sys.executable,
     }
-    with log.open("wb") as output:
-        # The child holds the lock too: if this process is killed, nobody works in the folder beside an orphan.
-        process = subprocess.Popen(
-            ["nice", *command],
-            cwd=work,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            pass_fds=[lock],
-        )
-    _running.add(process)
+    process = None
     try:
-        with ended_by_sigterm():
+        with ended_by_sigterm(), log.open("wb") as output:
+            with deferred():  # a signal between the start and the note of it would leave the script behind
+                # The child holds the lock too: if this process is killed, nobody works in the folder beside an orphan.
+                process = subprocess.Popen(
+                    ["nice", *command],
+                    cwd=work,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    pass_fds=[lock],
+                )
+                _running.add(process)
             return process.wait()
     except KeyboardInterrupt:
         end_scripts()
-        process.wait()
+        if process:
+            process.wait()
         raise
     finally:
-        _running.discard(process)
+        if process:
+            _running.discard(process)
+
+
+@contextmanager
+def deferred() -> Iterator[None]:
+    """Have SIGINT and SIGTERM wait until the end. Only the main thread can have it so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    waiting: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: waiting.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for signalled in waiting:
+            os.kill(os.getpid(), signalled)
 
 
 @contextmanager

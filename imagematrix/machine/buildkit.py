@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 
 from imagematrix import project
-from imagematrix.console import Say
+from imagematrix.console import say
 from imagematrix.errors import UserError
 from imagematrix.machine.engine import Engine
 
@@ -21,7 +21,7 @@ def named_builders(host_engine: Engine, named: str) -> list[str]:
     return names
 
 
-def builders(host_engine: Engine, named: str, say: Say) -> list[str]:
+def builders(host_engine: Engine, named: str) -> list[str]:
     """Return the builders to use, at least one: where none is named, one that is made. Raises UserError."""
     if names := named_builders(host_engine, named):
         return names

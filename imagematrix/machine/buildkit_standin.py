@@ -22,7 +22,6 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from imagematrix.console import Say, say
 from imagematrix.errors import UserError, exit_status
 from imagematrix.machine import apt, artefacts, cache, engine, processes
 from imagematrix.machine.engine import Engine
@@ -47,12 +46,12 @@ class StandIn:
         """Where it speaks BuildKit's protocol, for a buildx builder of the driver `remote`."""
         return self.folder / "buildkit.sock"
 
-    def start(self, say: Say) -> None:
+    def start(self) -> None:
         """Start it and wait until it answers. Raises UserError where it cannot be had."""
         if os.geteuid() != 0 or not apt.is_debian():
             raise UserError("a stand-in for BuildKit needs root on Debian or Ubuntu; name a builder with BUILDER=")
-        apt.install_packages(["docker.io", "iptables", "iproute2"], "a stand-in for BuildKit", say)  # runc is its
-        files = [artefacts.make_artefact(f"sid-{name}", "debian-package.sh", ["sid", name], say) for name in _PACKAGES]
+        apt.install_packages(["docker.io", "iptables", "iproute2"], "a stand-in for BuildKit")  # runc is its
+        files = [artefacts.make_artefact(f"sid-{name}", "debian-package.sh", ["sid", name]) for name in _PACKAGES]
         self.stop()
         self.folder.mkdir(parents=True, exist_ok=True)
         self._network("add")
@@ -187,11 +186,11 @@ def _quietly(*command: str) -> None:
 
 
 @contextlib.contextmanager
-def stand_in(host_engine: Engine, name: str, say: Say) -> Iterator[str]:
+def stand_in(host_engine: Engine, name: str) -> Iterator[str]:
     """Have a stand-in run for a while, with an empty cache, as the buildx builder NAME."""
     one = StandIn(name)
     try:
-        one.start(say)
+        one.start()
         register(host_engine, one)
         yield name
     finally:
@@ -216,8 +215,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     one = StandIn(options.name)
     if options.verb == "start":
-        host_engine = engine.ensure(say)
-        one.start(say)
+        host_engine = engine.ensure()
+        one.start()
         register(host_engine, one)
         print(options.name)
     else:

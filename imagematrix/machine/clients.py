@@ -7,7 +7,6 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from imagematrix.console import Say
 from imagematrix.errors import UserError
 from imagematrix.machine import apt, artefacts, cache, dockerd
 
@@ -26,7 +25,7 @@ def _installed(program: str) -> list[str]:
     return [path for path in found if path]
 
 
-def docker_client(address: str, say: Say) -> list[str]:
+def docker_client(address: str) -> list[str]:
     """Find a docker client that the engine understands: one that is much newer may refuse it."""
     for path in _installed("docker"):
         command = [path, "--host", address]
@@ -34,12 +33,12 @@ def docker_client(address: str, say: Say) -> list[str]:
             return command
     if apt.is_debian() and os.geteuid() == 0 and not _installed("docker"):
         # Debian 13 and Ubuntu have the client in a package of its own.
-        apt.install_packages(["docker-cli" if apt.has_package("docker-cli") else "docker.io"], "a docker client", say)
-        return docker_client(address, say)
+        apt.install_packages(["docker-cli" if apt.has_package("docker-cli") else "docker.io"], "a docker client")
+        return docker_client(address)
     raise UserError(f"no docker client here works with the engine at {address}; install a current one")
 
 
-def buildx(address: str, say: Say) -> list[str]:
+def buildx(address: str) -> list[str]:
     """Return the argv of a buildx for the engine; one is fetched if none works. Raises UserError if it cannot be."""
     for path in _installed("docker"):
         command = [path, "--host", address, "buildx"]
@@ -51,10 +50,10 @@ def buildx(address: str, say: Say) -> list[str]:
     docker_folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
     if "BUILDX_CONFIG" not in os.environ and not (docker_folder / "buildx").exists():
         variables.append(f"BUILDX_CONFIG={cache.cache_folder() / 'buildx'}")
-    return ["env", "-u", "DOCKER_CONTEXT", *variables, str(_standalone_buildx(say))]
+    return ["env", "-u", "DOCKER_CONTEXT", *variables, str(_standalone_buildx())]
 
 
-def _standalone_buildx(say: Say) -> Path:
+def _standalone_buildx() -> Path:
     plugin = Path("/usr/libexec/docker/cli-plugins/docker-buildx")
     unpacked = Path(f"{artefacts.artefact_path('docker-buildx')}{plugin}")
     for candidate in [*map(Path, _installed("docker-buildx")), plugin, unpacked]:
@@ -63,8 +62,8 @@ def _standalone_buildx(say: Say) -> Path:
     if not apt.is_debian():
         raise UserError("docker buildx is missing: install it (https://github.com/docker/buildx#installing)")
     if apt.has_package("docker-buildx") and os.geteuid() == 0:
-        apt.install_packages(["docker-buildx"], "docker buildx", say)
+        apt.install_packages(["docker-buildx"], "docker buildx")
         return plugin
     # Debian 12 has no buildx; the one of Debian's current stable release runs on it. Can go when Debian 12 does.
-    artefacts.make_artefact("docker-buildx", "debian-package.sh", ["stable", "docker-buildx"], say)
+    artefacts.make_artefact("docker-buildx", "debian-package.sh", ["stable", "docker-buildx"])
     return unpacked

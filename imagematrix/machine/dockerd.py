@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagematrix.console import Say
+from imagematrix.console import say
 from imagematrix.errors import UserError
 from imagematrix.machine import address, apt, cache, processes
 
@@ -33,7 +33,7 @@ class Daemon:
         return processes.process_name(self.pid) == "dockerd" and processes.start_time(self.pid) == self.start_time
 
 
-def start(reason: str, say: Say) -> None:
+def start(reason: str) -> None:
     """Start an engine; `reason` is why none answers. Raises UserError where that is not possible."""
     if os.geteuid() != 0 or not apt.is_debian():
         raise UserError(
@@ -42,7 +42,7 @@ def start(reason: str, say: Say) -> None:
             "on Debian and Ubuntu this command does it when run as root"
         )
     if _find_dockerd() is None:
-        apt.install_packages(_engine_packages(), "a container engine", say)
+        apt.install_packages(_engine_packages(), "a container engine")
         if _wait_for_answer(2.0):  # a package may start its service by itself
             return
     if Path("/run/systemd/system").is_dir():
@@ -53,7 +53,7 @@ def start(reason: str, say: Say) -> None:
                 f"`systemctl start docker` did not bring an engine; see `journalctl -u docker`\n{tail_of(log)}"
             )
         return
-    _start_dockerd(say)
+    _start_dockerd()
 
 
 def tail_of(log: Path | None) -> str:
@@ -74,9 +74,9 @@ def _find_dockerd() -> str | None:
     return shutil.which("dockerd", path=f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}")
 
 
-def _start_dockerd(say: Say) -> None:
+def _start_dockerd() -> None:
     for path, name in _PID_FILES.items():
-        owner = clear_stale_pid_file(path, name, say)
+        owner = clear_stale_pid_file(path, name)
         if owner is not None and name == "dockerd":
             say(f"dockerd runs already (process {owner}); waiting for it to answer")
             if _wait_for_answer(START_LIMIT):
@@ -120,7 +120,7 @@ def _wait_for_answer(limit: float, process: subprocess.Popen[bytes] | None = Non
     return True
 
 
-def clear_stale_pid_file(path: Path, name: str, say: Say) -> int | None:
+def clear_stale_pid_file(path: Path, name: str) -> int | None:
     """Remove a pid file whose process is gone or is another program; returns the process that rightly owns it, if any.
 
     dockerd refuses to start while any process has the number in its file, whatever that process is
@@ -159,7 +159,7 @@ def own_daemon() -> Daemon | None:
     return daemon if daemon.is_alive() else None
 
 
-def stop(say: Say) -> bool:
+def stop() -> bool:
     """End the dockerd that `ensure` started, and wait for it; any other is left alone. Returns whether there was one.
 
     Raises UserError when it does not end in time.

@@ -7,13 +7,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 from docker.client import DockerClient
 from docker.errors import DockerException
 
-from imagematrix.console import Say, say
 from imagematrix.errors import UserError, exit_status
 from imagematrix.machine import address, cache, clients, dockerd
 
@@ -24,17 +23,16 @@ class Engine:
 
     host: str  # a value for DOCKER_HOST
     started_here: bool  # by `ensure`, now or in an earlier run
-    say: Say = field(repr=False, compare=False)
 
     @cached_property
     def docker(self) -> list[str]:
         """The argv of a docker client. Raises UserError where there is none and none can be installed."""
-        return clients.docker_client(self.host, self.say)
+        return clients.docker_client(self.host)
 
     @cached_property
     def buildx(self) -> list[str]:
         """The argv to be followed by "bake" and so on; raises UserError as `docker` does."""
-        return clients.buildx(self.host, self.say)
+        return clients.buildx(self.host)
 
     def client(self) -> DockerClient:
         """Return a client of the engine's API. Raises UserError when it has gone."""
@@ -44,7 +42,7 @@ class Engine:
             raise UserError(f"the engine at {self.host} no longer answers: {error}") from error
 
 
-def ensure(say: Say) -> Engine:
+def ensure() -> Engine:
     """Return the engine that answers; where none does, install and start one, telling `say`.
 
     Raises UserError saying what to do where that is not possible: an engine that DOCKER_HOST or the docker context
@@ -56,8 +54,8 @@ def ensure(say: Say) -> Engine:
         if reason is not None:
             if where != address.DEFAULT_HOST:
                 raise UserError(f"the engine at {where} (DOCKER_HOST or docker context) does not answer: {reason}")
-            dockerd.start(reason, say)
-        return Engine(where, dockerd.own_daemon() is not None, say)
+            dockerd.start(reason)
+        return Engine(where, dockerd.own_daemon() is not None)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -70,10 +68,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     if options.verb == "stop":
-        dockerd.stop(say)
+        dockerd.stop()
         return 0
     if options.verb == "ensure":
-        engine = ensure(say)
+        engine = ensure()
         facts = {
             "host": engine.host,
             "docker": engine.docker,

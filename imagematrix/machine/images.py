@@ -16,7 +16,7 @@ from docker.client import DockerClient
 from docker.errors import APIError, DockerException, NotFound
 from requests.exceptions import RequestException
 
-from imagematrix.console import Say, say
+from imagematrix.console import say
 from imagematrix.errors import exit_status
 from imagematrix.machine import base_image, catalogue, engine, standins
 from imagematrix.machine.base_image import Base, Pins, Unavailable
@@ -26,7 +26,7 @@ from imagematrix.reference import parse
 PROBE_LIMIT = 10  # seconds for the engine to find out whether there is a registry
 
 
-def obtain(engine: Engine, names: Iterable[str], say: Say, pins: Pins | None = None) -> dict[str, Base | Unavailable]:
+def obtain(engine: Engine, names: Iterable[str], pins: Pins | None = None) -> dict[str, Base | Unavailable]:
     """Return each named base image, or why it cannot be had here, in the order of `names`.
 
     Official images that the engine has are used as they are, if they are the pinned ones; the network is touched only
@@ -37,10 +37,10 @@ def obtain(engine: Engine, names: Iterable[str], say: Say, pins: Pins | None = N
     wanted = list(dict.fromkeys(names))
     found, missing, why = _known(engine, client, wanted, pins)
     if why is None:
-        found |= {name: _pull(client, name, pins.get(name), say) for name in missing}
+        found |= {name: _pull(client, name, pins.get(name)) for name in missing}
     else:
         say(f"no image registry can be reached ({why}): stand-ins are used for {len(missing)} base images")
-        found |= standins.stand_ins(client, missing, say)
+        found |= standins.stand_ins(client, missing)
     return {name: found[name] for name in wanted}
 
 
@@ -119,7 +119,7 @@ def why_no_registry(engine: Engine, reference: str) -> str | None:
     return None
 
 
-def _pull(client: DockerClient, name: str, pin: str | None, say: Say) -> Base | Unavailable:
+def _pull(client: DockerClient, name: str, pin: str | None) -> Base | Unavailable:
     """Pull an image, by its digest if that is pinned, and give it its official name."""
     repository, _, tag = pull_reference(name).rpartition(":")
     reference = f"{repository}@{pin}" if pin else f"{repository}:{tag}"
@@ -147,7 +147,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     options = parser.parse_args(arguments)
 
-    found = obtain(engine.ensure(say), options.names, say)
+    found = obtain(engine.ensure(), options.names)
     if options.json:
         print(json.dumps([dataclasses.asdict(base) for base in found.values()], indent=2))
     else:

@@ -13,7 +13,7 @@ from docker.client import DockerClient
 from docker.errors import DockerException
 from requests.exceptions import RequestException
 
-from imagematrix.console import Say
+from imagematrix.console import say
 from imagematrix.errors import UserError
 from imagematrix.machine import apt, artefacts, base_image, cache, catalogue
 from imagematrix.machine.base_image import Base, Unavailable
@@ -22,7 +22,7 @@ from imagematrix.machine.catalogue import Artefact
 PATH = "/usr/local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def stand_ins(client: DockerClient, names: list[str], say: Say) -> dict[str, Base | Unavailable]:
+def stand_ins(client: DockerClient, names: list[str]) -> dict[str, Base | Unavailable]:
     """Return the stand-in for each named image, made if the engine has none, or why there is none."""
     found: dict[str, Base | Unavailable] = {}
     to_make: dict[str, Artefact] = {}
@@ -34,13 +34,13 @@ def stand_ins(client: DockerClient, names: list[str], say: Say) -> dict[str, Bas
             found[name] = plan
         else:
             to_make[name] = plan
-    failures = make_all(to_make.values(), say)
+    failures = make_all(to_make.values())
     for name, artefact in to_make.items():
         if artefact in failures:
             reason = str(failures[artefact]).partition("\n")[0]
             found[name] = Unavailable(name, f"its stand-in could not be built: {reason}")
         else:
-            found[name] = _import(client, name, artefact, say)
+            found[name] = _import(client, name, artefact)
     return found
 
 
@@ -53,7 +53,7 @@ def current_stand_in(client: DockerClient, name: str, plan: Artefact | Unavailab
     return base
 
 
-def make_all(wanted: Iterable[Artefact], say: Say) -> dict[Artefact, UserError]:
+def make_all(wanted: Iterable[Artefact]) -> dict[Artefact, UserError]:
     """Make artefacts and what they need, as many at once as there are cores; returns what went wrong, by artefact."""
     ordered: list[Artefact] = []
 
@@ -74,10 +74,10 @@ def make_all(wanted: Iterable[Artefact], say: Say) -> dict[Artefact, UserError]:
             return
         for needed in artefact.needs:
             made[needed].result()
-        apt.install_packages(artefact.packages, "building stand-ins for base images", say)
+        apt.install_packages(artefact.packages, "building stand-ins for base images")
         if os.geteuid() != 0:
             raise UserError("building stand-ins for base images needs root, for chroot")
-        artefacts.make_artefact(artefact.name, artefact.script, artefact.arguments, say)
+        artefacts.make_artefact(artefact.name, artefact.script, artefact.arguments)
 
     failures: dict[Artefact, UserError] = {}
     with artefacts.ended_by_sigterm(), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
@@ -102,7 +102,7 @@ def _depth(artefact: Artefact) -> int:
     return 1 + max((_depth(needed) for needed in artefact.needs), default=0)
 
 
-def _import(client: DockerClient, name: str, artefact: Artefact, say: Say) -> Base | Unavailable:
+def _import(client: DockerClient, name: str, artefact: Artefact) -> Base | Unavailable:
     repository, _, tag = f"standin/{name}".rpartition(":")
     with cache.locked(f"import-{artefact.name}"):
         if base := current_stand_in(client, name, artefact):

@@ -10,7 +10,6 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagematrix.console import Say
 from imagematrix.errors import UserError
 from imagematrix.machine import apt, artefacts
 from imagematrix.registry import complaint
@@ -58,7 +57,7 @@ class Signer:
             raise UserError(f"cosign {verb}: {complaint(done.stderr)}")
 
 
-def find(say: Say) -> Signer:
+def find() -> Signer:
     """Return what to sign with. Raises UserError saying what is missing."""
     key = os.environ.get("COSIGN_KEY")
     if not key and not os.environ.get("ACTIONS_ID_TOKEN_REQUEST_URL"):
@@ -68,10 +67,10 @@ def find(say: Say) -> Signer:
         )
     if key and "://" not in key and not Path(key).is_file():
         raise UserError(f"COSIGN_KEY: there is no file {key}")
-    return Signer(cosign(say), key)
+    return Signer(cosign(), key)
 
 
-def cosign(say: Say) -> str:
+def cosign() -> str:
     """Return a cosign: the machine's, or on Debian and Ubuntu the one of Debian unstable, not installed."""
     found = shutil.which("cosign")
     if found:
@@ -79,4 +78,4 @@ def cosign(say: Say) -> str:
     if not apt.is_debian():
         raise UserError("cosign is missing: https://docs.sigstore.dev/cosign/system_config/installation/")
     # Can go when Debian's current stable has cosign 3.
-    return str(artefacts.make_artefact("cosign", "debian-package.sh", ["sid", "cosign"], say) / "usr/bin/cosign")
+    return str(artefacts.make_artefact("cosign", "debian-package.sh", ["sid", "cosign"]) / "usr/bin/cosign")

@@ -162,7 +162,7 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.jobs:
         refuse_unpinned(variants)
     rendered = render(matrix, arguments.root, cli.with_parents(variants))
-    registry = Registry(engine.ensure(say).buildx)
+    registry = Registry(engine.ensure().buildx)
     decisions = survey(registry, where, variants, rendered)
     if arguments.jobs or arguments.tests:
         ci = json.loads(rendered.files[JOBS].data)

@@ -254,11 +254,11 @@ def main(argv: list[str] | None = None) -> int:
     variants = cli.select(matrix, arguments)
     rendered = render(matrix, root, cli.with_parents(variants))
     refuse(root, where, rendered, variants)
-    host_engine = engine.ensure(say)
+    host_engine = engine.ensure()
     registry = Registry(host_engine.buildx)
     decisions = plan.survey(registry, where, variants, rendered)
     refuse_stand_ins(registry, where, decisions, allowed=arguments.allow_stand_ins)
-    signer = None if arguments.unsigned else sign.find(say)
+    signer = None if arguments.unsigned else sign.find()
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     day = arguments.date or day_of(epoch)
     building = any(one.action == "build" for one in decisions)
@@ -279,7 +279,7 @@ def main(argv: list[str] | None = None) -> int:
             signer=signer,
             day=day,
             epoch=int(epoch) if epoch else None,
-            builders=buildkit.builders(host_engine, arguments.builder, say) if building else [""],
+            builders=buildkit.builders(host_engine, arguments.builder) if building else [""],
         )
         return report(publisher.publish(decisions), as_json=arguments.json)
 

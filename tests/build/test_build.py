@@ -55,7 +55,7 @@ def variants(matrix: Matrix) -> list[Variant]:
 def builder(variants: list[Variant], monkeypatch: pytest.MonkeyPatch) -> Builder:
     """A builder whose engine has the base of all variants."""
     found = {one.base: Base(one.base, one.base, "sha256:base", None, False) for one in variants}
-    monkeypatch.setattr(images, "obtain", lambda engine, names, say, pins: {name: found[name] for name in names})
+    monkeypatch.setattr(images, "obtain", lambda engine, names, pins: {name: found[name] for name in names})
     monkeypatch.setattr(images, "present", lambda engine, names, pins: {name: found[name] for name in names})
     return Builder(variants)
 
@@ -91,7 +91,7 @@ def test_a_dry_run_lists_what_waits_for_its_base_and_not_what_has_none(
 def test_a_base_that_is_not_the_pinned_one_is_a_failure(
     builder: Builder, variants: list[Variant], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def obtain(engine, names, say, pins):
+    def obtain(engine, names, pins):
         return {name: Unavailable(name, "another digest", refused=True) for name in names}
 
     monkeypatch.setattr(images, "obtain", obtain)

@@ -60,7 +60,7 @@ def test_packages_of_other_versions() -> None:
 def test_the_verb_lists_every_python_even_if_nothing_is_outdated(
     repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_engine(say: object) -> None:
+    def no_engine() -> None:
         raise UserError("none")
 
     monkeypatch.setattr(outdated.engine, "ensure", no_engine)

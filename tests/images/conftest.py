@@ -16,7 +16,6 @@ from docker.client import DockerClient
 from docker.errors import ImageNotFound
 
 from imagematrix import cli
-from imagematrix.console import say
 from imagematrix.machine import engine
 from imagematrix.matrix.loading import load
 from imagematrix.matrix.model import Variant
@@ -43,7 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @cache
 def host() -> engine.Engine:
-    return engine.ensure(say)
+    return engine.ensure()
 
 
 @cache

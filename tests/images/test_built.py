@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from imagematrix import cli
-from imagematrix.console import say
 from imagematrix.machine import base_image, images
 from imagematrix.matrix.model import Variant
 from imagematrix.render.render import render
@@ -15,7 +14,7 @@ from tests.images.conftest import has, host
 @pytest.mark.images(built=False)
 def test_is_built(variant: Variant, client) -> None:
     if not has(variant.references[0]):
-        base = images.obtain(host(), [variant.base], say)[variant.base]
+        base = images.obtain(host(), [variant.base])[variant.base]
         if isinstance(base, base_image.Unavailable):
             pytest.skip(f"not built here: {base.reason}")
         pytest.fail(f"{variant.base} can be had here: run make build")

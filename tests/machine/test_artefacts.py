@@ -19,7 +19,7 @@ import pathlib, sys
 from imagematrix import errors
 from imagematrix.machine import apt, artefacts, cache
 artefacts.SCRIPTS = pathlib.Path(sys.argv[1])
-sys.exit(errors.exit_status(lambda: artefacts.make_artefact('thing', 'make.sh', [], print) and 0))
+sys.exit(errors.exit_status(lambda: artefacts.make_artefact('thing', 'make.sh', []) and 0))
 """
 
 
@@ -37,17 +37,16 @@ def scripts(tmp_path, monkeypatch):
     return write
 
 
-def make(say=print):
-    return artefacts.make_artefact("thing", "make.sh", ["argument"], say)
+def make():
+    return artefacts.make_artefact("thing", "make.sh", ["argument"])
 
 
-def test_made_once(scripts, tmp_path):
+def test_made_once(scripts, tmp_path, capsys):
     scripts(f'echo "$2" >"$1"; echo run >>{tmp_path}/runs')
-    said = []
-    assert make(said.append).read_text() == "argument\n"
-    assert make(said.append).read_text() == "argument\n"
+    assert make().read_text() == "argument\n"
+    assert make().read_text() == "argument\n"
     assert (tmp_path / "runs").read_text() == "run\n"
-    assert [line.split(" in ")[0] for line in said] == ["making thing …", "made thing"]
+    assert [line.split(" in ")[0] for line in capsys.readouterr().err.splitlines()] == ["making thing …", "made thing"]
 
 
 def test_two_at_once_make_one(scripts, tmp_path):
@@ -98,7 +97,7 @@ def test_a_folder_is_made_again_when_its_script_or_what_that_sources_has_changed
     assert (make() / "word").read_text() == "two 2\n", "of a cache from before there were records"
 
 
-@pytest.mark.parametrize(("number", "status", "said"), [("INT", 130, b"interrupted\n"), ("TERM", -15, b"")])
+@pytest.mark.parametrize(("number", "status", "said"), [("INT", 130, "interrupted\n"), ("TERM", -15, "")])
 def test_a_signal_ends_the_script(scripts, tmp_path, number, status, said):
     scripts(f"echo $$ >{tmp_path}/pid; sleep 60")
     process = subprocess.Popen(
@@ -111,7 +110,7 @@ def test_a_signal_ends_the_script(scripts, tmp_path, number, status, said):
         time.sleep(0.02)
     process.send_signal(signal.Signals[f"SIG{number}"])
     assert process.wait(60) == status
-    assert process.stderr.read() == said
+    assert process.stderr.read().decode() == f"making thing …\n{said}"
     deadline = time.monotonic() + 60
     while Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists():
         assert time.monotonic() < deadline, "the script outlived its parent"
@@ -123,10 +122,10 @@ def test_missing_packages_are_named_where_they_are_not_ours_to_install(monkeypat
     monkeypatch.setattr(apt, "_is_installed", lambda package: package == "gcc")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(UserError, match=r"sudo apt-get install musl-tools$"):
-        apt.install_packages(["gcc", "musl-tools"], "building", print)
+        apt.install_packages(["gcc", "musl-tools"], "building")
     monkeypatch.setattr(apt, "is_debian", lambda: False)
     with pytest.raises(UserError, match="building needs gcc, musl-tools: install them"):
-        apt.install_packages(["gcc", "musl-tools"], "building", print)
+        apt.install_packages(["gcc", "musl-tools"], "building")
 
 
 def test_a_users_error_is_one_line_and_its_status(capsys):

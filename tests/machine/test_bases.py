@@ -91,27 +91,32 @@ def scripts(monkeypatch):
     """Scripts that always work, without running any."""
     made = []
 
-    def make(name, script, arguments, say):
+    def make(name, script, arguments):
         made.append(name)
         folder = artefacts.artefact_path(name)
         folder.mkdir()
         (folder / "python-version").write_text("3.12.1\n")
 
     monkeypatch.setattr(artefacts, "make_artefact", make)
-    monkeypatch.setattr(apt, "install_packages", lambda packages, purpose, say: None)
+    monkeypatch.setattr(apt, "install_packages", lambda packages, purpose: None)
     monkeypatch.setattr(standins.os, "geteuid", lambda: 0)
     return made
 
 
+@pytest.fixture
+def said(capsys):
+    """Return the lines that were said since the last call."""
+    return lambda: capsys.readouterr().err.splitlines()
+
+
 def obtain(engine, *names, pins=None):
-    said = []
-    return images.obtain(engine, names, said.append, pins), said
+    return images.obtain(engine, names, pins)
 
 
 class TestObtain:
-    def test_what_the_engine_has_touches_no_network(self):
+    def test_what_the_engine_has_touches_no_network(self, said):
         engine = FakeEngine(has=["python:3.13-slim-trixie"])
-        found, said = obtain(engine, "python:3.13-slim-trixie")
+        found = obtain(engine, "python:3.13-slim-trixie")
         assert found == {
             "python:3.13-slim-trixie": Base(
                 "python:3.13-slim-trixie",
@@ -121,11 +126,11 @@ class TestObtain:
                 standin=False,
             )
         }
-        assert (engine.asked, engine.pulled, said) == ([], [], [])
+        assert (engine.asked, engine.pulled, said()) == ([], [], [])
 
     def test_pulls_what_is_missing(self):
         engine = FakeEngine(has=["python:3.13-slim-trixie"], registry=["python:3.12-slim-trixie"])
-        found, _ = obtain(engine, "python:3.13-slim-trixie", "python:3.12-slim-trixie")
+        found = obtain(engine, "python:3.13-slim-trixie", "python:3.12-slim-trixie")
         assert engine.pulled == ["python:3.12-slim-trixie"]
         assert [base.standin for base in found.values()] == [False, False]
 
@@ -133,35 +138,35 @@ class TestObtain:
     def test_pulls_from_a_mirror_and_gives_the_official_name(self, monkeypatch, mirror):
         monkeypatch.setenv("BASE_MIRROR", mirror)
         engine = FakeEngine(registry=["mirror.example/docker-hub/library/python:3.12-alpine3.24"])
-        found, _ = obtain(engine, "python:3.12-alpine3.24")
+        found = obtain(engine, "python:3.12-alpine3.24")
         assert found["python:3.12-alpine3.24"].reference == "python:3.12-alpine3.24"
         assert found["python:3.12-alpine3.24"].digest == "sha256:abc"
         assert "python:3.12-alpine3.24" in engine.has
 
     def test_a_registry_without_the_tag_gets_no_stand_in(self, scripts):
         engine = FakeEngine(registry=["python:3.12-slim-trixie"])
-        found, _ = obtain(engine, "python:3.13-slim-trixie", "python:3.12-slim-trixie")
+        found = obtain(engine, "python:3.13-slim-trixie", "python:3.12-slim-trixie")
         assert isinstance(found["python:3.13-slim-trixie"], Unavailable)
         assert "the registry answers, but has no image" in found["python:3.13-slim-trixie"].reason
         assert isinstance(found["python:3.12-slim-trixie"], Base)
         assert scripts == []
 
     @pytest.mark.parametrize("error", [api_error(500, NO_REGISTRY), ReadTimeout("read timed out")])
-    def test_no_registry_is_found_out_once(self, scripts, error):
+    def test_no_registry_is_found_out_once(self, scripts, error, said):
         engine = FakeEngine(registry=error)
         names = ["python:3.13-slim-trixie", "python:3.12-slim-trixie", "python:3.13-slim-bookworm"]
-        found, said = obtain(engine, *names)
+        found = obtain(engine, *names)
         assert len(engine.asked) == 1
         assert engine.pulled == []
         assert list(found) == names
         assert [base.reference for base in found.values()] == [f"standin/{name}" for name in names]
         assert all(base.standin and base.digest is None for base in found.values())
-        assert "no image registry can be reached" in said[0]
+        assert "no image registry can be reached" in said()[0]
         assert not any(name in engine.has for name in names), "never under the official name"
 
     def test_a_stand_in_in_the_engine_is_used_as_it_is(self, scripts):
         engine = FakeEngine(has=["standin/python:3.13-slim-trixie"], registry=api_error(500, NO_REGISTRY))
-        found, _ = obtain(engine, "python:3.13-slim-trixie")
+        found = obtain(engine, "python:3.13-slim-trixie")
         assert found["python:3.13-slim-trixie"].standin
         assert (scripts, engine.imported) == ([], {})
 
@@ -175,20 +180,20 @@ class TestObtain:
         obtain(engine, "python:3.13-slim-trixie")
         assert list(engine.imported) == ["standin/python:3.13-slim-trixie"]
 
-    def test_one_failure_stops_no_other(self, scripts, monkeypatch):
+    def test_one_failure_stops_no_other(self, scripts, monkeypatch, said):
         works = artefacts.make_artefact
 
-        def make(name, script, arguments, say):
+        def make(name, script, arguments):
             if name == "debian-bookworm":
                 raise UserError("debian-root.sh failed; log: /x.log\n    last line")
-            works(name, script, arguments, say)
+            works(name, script, arguments)
 
         monkeypatch.setattr(artefacts, "make_artefact", make)
         engine = FakeEngine(registry=api_error(500, NO_REGISTRY))
-        found, said = obtain(engine, "python:3.13-slim-bookworm", "python:3.13-slim-trixie", "python:3.15-alpine3.24")
+        found = obtain(engine, "python:3.13-slim-bookworm", "python:3.13-slim-trixie", "python:3.15-alpine3.24")
         failed = found["python:3.13-slim-bookworm"].reason
         assert failed == "its stand-in could not be built: debian-root.sh failed; log: /x.log"
-        assert any("last line" in line for line in said)
+        assert any("last line" in line for line in said())
         assert found["python:3.13-slim-trixie"].standin
         assert "no CPython 3.15 for musl is known" in found["python:3.15-alpine3.24"].reason
 
@@ -209,13 +214,13 @@ class TestPins:
 
     def test_what_the_engine_has_is_used_if_it_is_the_pinned_one(self):
         engine = FakeEngine(has=[self.NAME])
-        found, _ = obtain(engine, self.NAME, pins={self.NAME: "sha256:abc"})
+        found = obtain(engine, self.NAME, pins={self.NAME: "sha256:abc"})
         assert found[self.NAME].digest == "sha256:abc"
         assert (engine.asked, engine.pulled) == ([], [])
 
     def test_another_one_is_replaced_by_the_pinned_one(self):
         engine = FakeEngine(has=[self.NAME], registry=[self.NAME, "python@sha256:def"])
-        found, _ = obtain(engine, self.NAME, pins={self.NAME: "sha256:def"})
+        found = obtain(engine, self.NAME, pins={self.NAME: "sha256:def"})
         assert engine.pulled == ["python@sha256:def"]
         assert (found[self.NAME].reference, found[self.NAME].digest) == (self.NAME, "sha256:def")
         assert engine.has[self.NAME].id == "sha256:python@sha256:def", "under its official name"
@@ -227,13 +232,13 @@ class TestPins:
 
     def test_a_registry_without_it_is_a_refusal(self):
         engine = FakeEngine(has=[self.NAME], registry=[self.NAME])
-        found, _ = obtain(engine, self.NAME, pins={self.NAME: "sha256:def"})
+        found = obtain(engine, self.NAME, pins={self.NAME: "sha256:def"})
         assert found[self.NAME].refused
         assert f"no image python@sha256:def, which locks/bases.json pins for {self.NAME}" in found[self.NAME].reason
 
     def test_another_one_without_a_registry_is_a_refusal_and_gets_no_stand_in(self, scripts):
         engine = FakeEngine(has=[self.NAME], registry=api_error(500, NO_REGISTRY))
-        found, _ = obtain(engine, self.NAME, pins={self.NAME: "sha256:def"})
+        found = obtain(engine, self.NAME, pins={self.NAME: "sha256:def"})
         assert found[self.NAME].refused
         assert f"has {self.NAME} as sha256:abc, locks/bases.json pins sha256:def" in found[self.NAME].reason
         assert "\n" not in found[self.NAME].reason
@@ -241,7 +246,7 @@ class TestPins:
 
     def test_a_stand_in_is_taken_whatever_is_pinned(self, scripts):
         engine = FakeEngine(registry=api_error(500, NO_REGISTRY))
-        found, _ = obtain(engine, self.NAME, pins={self.NAME: "sha256:def"})
+        found = obtain(engine, self.NAME, pins={self.NAME: "sha256:def"})
         assert found[self.NAME].standin
 
 
@@ -348,7 +353,7 @@ class TestStandins:
 
 def test_the_command_says_what_is_not_available(monkeypatch, capsys):
     engine = FakeEngine(has=["python:3.13-slim-trixie"], registry=api_error(500, NO_REGISTRY))
-    monkeypatch.setattr(images.engine, "ensure", lambda say: engine)
+    monkeypatch.setattr(images.engine, "ensure", lambda: engine)
     assert images.main(["python:3.13-slim-trixie", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["standin"] is False
     assert images.main(["python:3.13-slim-trixie", "python:3.15-alpine3.24"]) == 1
@@ -357,4 +362,4 @@ def test_the_command_says_what_is_not_available(monkeypatch, capsys):
 
 def test_an_engine_that_has_gone_is_a_users_error():
     with pytest.raises(UserError, match="no longer answers"):
-        images.obtain(Engine("tcp://127.0.0.1:1", False, print), ["python:3.13-slim-trixie"], print)
+        images.obtain(Engine("tcp://127.0.0.1:1", False), ["python:3.13-slim-trixie"])

@@ -22,8 +22,9 @@ def own_cache(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def said():
-    return []
+def said(capsys):
+    """Return the lines that were said since the last call."""
+    return lambda: capsys.readouterr().err.splitlines()
 
 
 @pytest.fixture
@@ -41,17 +42,17 @@ class TestPidFile:
     def clear(self, tmp_path, said, text, name="dockerd"):
         path = tmp_path / "docker.pid"
         path.write_text(text)
-        return dockerd.clear_stale_pid_file(path, name, said.append), path.exists()
+        return dockerd.clear_stale_pid_file(path, name), path.exists()
 
     def test_nothing_there(self, tmp_path, said):
-        assert dockerd.clear_stale_pid_file(tmp_path / "none", "dockerd", said.append) is None
-        assert said == []
+        assert dockerd.clear_stale_pid_file(tmp_path / "none", "dockerd") is None
+        assert said() == []
 
     def test_of_a_process_that_ended(self, tmp_path, said):
         ended = subprocess.Popen(["true"])
         ended.wait()
         assert self.clear(tmp_path, said, str(ended.pid)) == (None, False)
-        assert f"process {ended.pid} is not dockerd" in said[0]
+        assert f"process {ended.pid} is not dockerd" in said()[0]
 
     def test_of_a_dead_process_that_nobody_reaped(self, tmp_path, said, daemon):
         daemon.kill()
@@ -67,27 +68,27 @@ class TestPidFile:
 
     def test_of_a_daemon_that_runs(self, tmp_path, said, daemon):
         assert self.clear(tmp_path, said, f"{daemon.pid}\n") == (daemon.pid, True)
-        assert said == []
+        assert said() == []
 
 
 class TestStop:
     def test_ends_the_daemon_that_was_recorded(self, said, daemon):
         dockerd.record(daemon.pid)
-        assert dockerd.stop(said.append) is True
+        assert dockerd.stop() is True
         assert daemon.wait() == -15
-        assert dockerd.stop(said.append) is False
+        assert dockerd.stop() is False
 
     def test_leaves_a_later_process_with_the_same_number_alone(self, said, daemon):
         dockerd.record(daemon.pid)
         record = json.loads(dockerd.record_path().read_text())
         dockerd.record_path().write_text(json.dumps({**record, "start_time": record["start_time"] - 1}))
-        assert dockerd.stop(said.append) is False
+        assert dockerd.stop() is False
         assert daemon.poll() is None
 
     @pytest.mark.parametrize("text", ["", "{}", "[]", '{"pid": null, "start_time": 1}'])
     def test_survives_a_broken_record(self, said, text):
         dockerd.record_path().write_text(text)
-        assert dockerd.stop(said.append) is False
+        assert dockerd.stop() is False
 
 
 class TestWhichEngine:
@@ -119,14 +120,14 @@ class TestWhichEngine:
     def test_one_that_was_named_and_is_silent_is_not_replaced(self, monkeypatch, said):
         monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
         with pytest.raises(UserError, match=r"tcp://127\.0\.0\.1:1 .* does not answer: nothing listens there"):
-            engine.ensure(said.append)
-        assert said == []
+            engine.ensure()
+        assert said() == []
 
     def test_no_root_says_what_to_install(self, monkeypatch, said):
         monkeypatch.setattr(address, "why_silent", lambda address: "nothing listens there")
         monkeypatch.setattr(os, "geteuid", lambda: 1000)
         with pytest.raises(UserError, match=r"Install Docker .* or set DOCKER_HOST"):
-            engine.ensure(said.append)
+            engine.ensure()
 
 
 class TestBuildSecrets:
@@ -174,14 +175,14 @@ class TestBuildSecrets:
 
 def test_the_plugin_folder_of_the_user_stays_untouched(monkeypatch, tmp_path, said):
     monkeypatch.setattr(clients, "_installed", lambda program: [])
-    monkeypatch.setattr(clients, "_standalone_buildx", lambda say: Path("/opt/docker-buildx"))
+    monkeypatch.setattr(clients, "_standalone_buildx", lambda: Path("/opt/docker-buildx"))
     monkeypatch.delenv("BUILDX_CONFIG", raising=False)
-    command = clients.buildx("unix:///x.sock", said.append)
+    command = clients.buildx("unix:///x.sock")
     assert command[-1] == "/opt/docker-buildx"
     assert "DOCKER_HOST=unix:///x.sock" in command
     assert f"BUILDX_CONFIG={cache.cache_folder() / 'buildx'}" in command
     (tmp_path / "docker/buildx").mkdir(parents=True)  # builders that the user made
-    assert not any(word.startswith("BUILDX_CONFIG=") for word in clients.buildx("unix:///x.sock", said.append))
+    assert not any(word.startswith("BUILDX_CONFIG=") for word in clients.buildx("unix:///x.sock"))
 
 
 def test_status_is_1_when_none_answers(monkeypatch, capsys):

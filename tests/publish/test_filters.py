@@ -32,7 +32,7 @@ def damaged(generated: Repository, request: pytest.FixtureRequest) -> Repository
 @pytest.fixture(autouse=True)
 def nothing_published(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(address, "why_silent", lambda host: "no engine is needed")
-    monkeypatch.setattr(engine, "ensure", lambda say: SimpleNamespace(buildx=[]))
+    monkeypatch.setattr(engine, "ensure", lambda: SimpleNamespace(buildx=[]))
     monkeypatch.setattr(plan, "Registry", lambda buildx: SimpleNamespace(inspect=lambda reference: None))
 
 

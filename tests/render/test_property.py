@@ -20,7 +20,6 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from imagematrix.console import say
 from imagematrix.machine import address, engine
 from imagematrix.reference import parse
 from tests.conftest import REPOSITORY, Repository
@@ -206,7 +205,7 @@ def parsed(dockerfile: Path) -> None:
 @cache
 def buildx() -> list[str] | None:
     """Return the engine's buildx, None where no engine answers."""
-    return None if address.why_silent(address.configured_host()) else engine.ensure(say).buildx
+    return None if address.why_silent(address.configured_host()) else engine.ensure().buildx
 
 
 def buildkit_parses(text: bytes) -> None:

@@ -23,7 +23,6 @@ from typing import Any
 import pytest
 
 from imagematrix import cli
-from imagematrix.console import say
 from imagematrix.machine import base_image, buildkit_standin, engine, images
 from imagematrix.machine.apt import is_debian
 from imagematrix.prove import sign
@@ -57,7 +56,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def host() -> engine.Engine:
     if os.geteuid() != 0 or not is_debian():
         pytest.skip("the registry and the stand-in for BuildKit need root on Debian or Ubuntu")
-    return engine.ensure(say)
+    return engine.ensure()
 
 
 @pytest.fixture(scope="session")
@@ -79,7 +78,7 @@ def working_again(registry: Registry) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def builder(host: engine.Engine) -> Iterator[str]:
     name = f"hcimg-{RUN}-a"
-    with buildkit_standin.stand_in(host, name, say):
+    with buildkit_standin.stand_in(host, name):
         yield name
 
 
@@ -91,13 +90,13 @@ def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def make_key(folder: Path) -> None:
-    command = [sign.cosign(say), "generate-key-pair"]
+    command = [sign.cosign(), "generate-key-pair"]
     subprocess.run(command, cwd=folder, env={**os.environ, "COSIGN_PASSWORD": "test"}, check=True, capture_output=True)
 
 
 def offer_base(host: engine.Engine, registry: Registry, name: str) -> None:
     """Push a base that this machine has to the registry, under the official name."""
-    found = images.obtain(host, [name], say)[name]
+    found = images.obtain(host, [name])[name]
     if isinstance(found, base_image.Unavailable):
         pytest.skip(f"{name} cannot be had here: {found.reason}")
     reference = f"{registry.address}/library/{name}"
@@ -250,7 +249,7 @@ def verified(repository: Repository, key: Path, image: str, digest: str, kind: s
     """Return what cosign finds to be signed by the key: the predicates of that kind, or of a signature nothing."""
     name = f"{repository.environment['REGISTRY']}/{image}@{digest}"
     verb = ["verify-attestation", "--type", kind] if kind else ["verify"]
-    command = [sign.cosign(say), *verb, "--key", str(key.with_suffix(".pub")), "--insecure-ignore-tlog=true", name]
+    command = [sign.cosign(), *verb, "--key", str(key.with_suffix(".pub")), "--insecure-ignore-tlog=true", name]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "COSIGN_PASSWORD": "test"})
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.strip()]

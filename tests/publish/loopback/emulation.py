@@ -10,7 +10,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from imagematrix.console import Say
+from imagematrix.console import say
 from imagematrix.errors import UserError
 from imagematrix.machine import apt, artefacts
 
@@ -25,7 +25,7 @@ _HANDLERS = {
 }
 
 
-def ensure(platform: str, say: Say) -> None:
+def ensure(platform: str) -> None:
     """Have the kernel run programs of a platform. Raises UserError, saying why, where it cannot be had."""
     if platform not in _HANDLERS:
         raise UserError(f"no emulator is known here for {platform}, only for {', '.join(_HANDLERS)}")
@@ -37,7 +37,7 @@ def ensure(platform: str, say: Say) -> None:
     if not (BINFMT / "register").exists():
         subprocess.run(["mount", "-t", "binfmt_misc", "binfmt_misc", str(BINFMT)], capture_output=True, check=False)
     # Of the release after Debian 12, whose own does not run what current compilers make.
-    files = artefacts.make_artefact("qemu-user", "debian-package.sh", ["trixie", "qemu-user"], say)
+    files = artefacts.make_artefact("qemu-user", "debian-package.sh", ["trixie", "qemu-user"])
     say(f"registering {name} with the kernel, to run programs of {platform}")
     try:
         # F: the kernel opens the emulator now, so it works in containers, which have not got it.

@@ -15,7 +15,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from imagematrix.console import say
 from imagematrix.machine import artefacts
 from tests.images.container import wait_for
 from tests.local import free_port
@@ -65,7 +64,7 @@ class Registry:
         """Keep its data in `folder`; `more` is added to its settings."""
         self.more = more
         self.folder, self.fault, self.requests = folder, passing, list[Request]()
-        package = artefacts.make_artefact("docker-registry", "debian-package.sh", ["stable", "docker-registry"], say)
+        package = artefacts.make_artefact("docker-registry", "debian-package.sh", ["stable", "docker-registry"])
         self.program = package / "usr/bin/docker-registry"
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None

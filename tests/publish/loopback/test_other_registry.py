@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from imagematrix.console import say
 from imagematrix.machine import base_image, engine, images
 from tests.images.container import archive
 from tests.publish.loopback.conftest import BASE, RUN, TAG, Repository
@@ -22,7 +21,7 @@ NAMESPACE = f"hcimg-{RUN}"
 def base(host: engine.Engine, registry: Registry) -> Iterator[str]:
     """A Python that only the registry has, and that is no stand-in by its labels."""
     name = f"localhost:{registry.address.rpartition(':')[2]}/{NAMESPACE}/{BASE}"
-    found = images.obtain(host, [BASE], say)[BASE]
+    found = images.obtain(host, [BASE])[BASE]
     if isinstance(found, base_image.Unavailable):
         pytest.skip(f"{BASE} cannot be had here: {found.reason}")
     text = f"FROM {found.reference}\nLABEL {base_image.own_labels().standin}=false\n"

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import pytest
 
-from imagematrix.console import say
 from imagematrix.machine import base_image, engine, images
 from tests.images.container import archive
 from tests.publish.loopback.conftest import BASE, RUN, Repository
@@ -53,7 +52,7 @@ def mirror(registry: Registry, host: engine.Engine, monkeypatch: pytest.MonkeyPa
 
 
 def obtain(host: engine.Engine, pin: str | None) -> base_image.Base | base_image.Unavailable:
-    return images.obtain(host, [NAME], say, {NAME: pin})[NAME]
+    return images.obtain(host, [NAME], {NAME: pin})[NAME]
 
 
 def test_the_pinned_one_is_taken_and_not_the_newest(host: engine.Engine, offer: Offer) -> None:

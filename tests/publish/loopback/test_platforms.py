@@ -12,7 +12,6 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from imagematrix.console import say
 from imagematrix.errors import UserError
 from imagematrix.machine import apt, artefacts, engine
 from imagematrix.machine.catalogue import standin_for
@@ -30,10 +29,10 @@ PLATFORMS = {"amd64": "slim-3.13-trixie", "arm64": "slim-3.13-trixie-arm64"}
 def both(repository: Repository, host: engine.Engine, builder: str, tmp_path_factory: Any) -> Repository:
     """The repository for both platforms, with a base for both in the registry."""
     try:
-        emulation.ensure("linux/arm64", say)
-        apt.install_packages(["arch-test"], "unpacking Debian for linux/arm64", say)
-        artefacts.make_artefact(PLATFORMS["arm64"], "slim-arm64.sh", ["3.13", "trixie"], say)
-        make_all([standin_for(BASE)], say)
+        emulation.ensure("linux/arm64")
+        apt.install_packages(["arch-test"], "unpacking Debian for linux/arm64")
+        artefacts.make_artefact(PLATFORMS["arm64"], "slim-arm64.sh", ["3.13", "trixie"])
+        make_all([standin_for(BASE)])
     except UserError as error:
         pytest.skip(f"no linux/arm64 here: {error}")
     offer_base(host, builder, repository, tmp_path_factory.mktemp("base"))

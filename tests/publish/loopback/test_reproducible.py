@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from imagematrix.console import say
 from imagematrix.machine import buildkit_standin, engine
 from tests.publish.loopback.conftest import RUN, TAG, Repository, offer_base
 
@@ -18,7 +17,7 @@ OTHER_TAG, OTHER_BASE = "python3.11-alpine", "python:3.11-alpine3.24"
 def second_builder(host: engine.Engine) -> Iterator[str]:
     """Another builder, with an empty cache."""
     name = f"hcimg-{RUN}-b"
-    with buildkit_standin.stand_in(host, name, say):
+    with buildkit_standin.stand_in(host, name):
         yield name
 
 
