@@ -4,7 +4,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help generate check list lock build test unit test-publish smoke plan push outdated upstream clean engine-stop
+.PHONY: help venv generate check list lock build test unit test-publish smoke plan push outdated upstream clean engine-stop
 
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -22,15 +22,20 @@ help: ## print this
 INSTALL_VENV = [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing python3-venv" >&2 \
     && apt-get update -qq && apt-get install -qq -y --no-install-recommends python3-venv >/dev/null
 
-# The tools, exactly those of the lock; made again when it changes.
+# The tools, exactly those of the lock; made again when it changes. Several `make` at once wait for the one that makes it.
 $(VENV)/ready: requirements.txt
 	@python3 -c 'import sys; sys.version_info >= (3, 10) or sys.exit("error: python3 is %s; 3.10 or newer is needed" % sys.version.split()[0])'
-	@echo "making $(VENV) from requirements.txt" >&2
-	@rm -rf $(VENV)
-	@python3 -m venv $(VENV) 2>/dev/null || { $(INSTALL_VENV) && python3 -m venv $(VENV); } \
-	    || { echo "error: python3 cannot make a virtual environment; install its module venv" >&2; exit 1; }
-	@$(VENV)/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements.txt
-	@touch $@
+	@python3 -c 'import fcntl, subprocess, sys; lock = open(sys.argv[1]); fcntl.flock(lock, fcntl.LOCK_EX); sys.exit(subprocess.call(sys.argv[2:]))' \
+	    requirements.txt $(MAKE) --no-print-directory venv
+
+venv:
+	@if [ ! $(VENV)/ready -nt requirements.txt ]; then \
+	    echo "making $(VENV) from requirements.txt" >&2; \
+	    rm -rf $(VENV); \
+	    python3 -m venv $(VENV) 2>/dev/null || { $(INSTALL_VENV) && python3 -m venv $(VENV); } \
+	        || { echo "error: python3 cannot make a virtual environment; install its module venv" >&2; exit 1; }; \
+	    $(VENV)/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements.txt && touch $(VENV)/ready; \
+	fi
 
 generate: $(VENV)/ready ## render build/ and the README's tables from matrix.yaml (ALLOW_REMOVAL=1 lets variants go)
 	@$(RUN) generate.py $(FILTERS) $(if $(ALLOW_REMOVAL),--allow-removal)

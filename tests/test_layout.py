@@ -25,7 +25,7 @@ ALLOWED = {
 
 OWN_FOLDERS = {"images", "runtime", "fork"}
 """Folders of tests/ that are no stage: what runs containers of images, what tests runtime/, and a second matrix."""
-WHOLE = {"documents", "layout", "lint", "workflows"}
+WHOLE = {"documents", "layout", "lint", "makefile", "workflows"}
 """What is tested beside the folders and is no module: the repository as a whole."""
 
 

@@ -6,33 +6,28 @@ another platform. https://cyclonedx.org/docs/1.6/json/
 
 from __future__ import annotations
 
+import datetime
 import email.parser
 import io
+import json
 import re
 import tarfile
 import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
+from cyclonedx.model.bom import Bom
+from cyclonedx.model.component import Component, ComponentType
+from cyclonedx.model.license import LicenseExpression
+from cyclonedx.output.json import JsonV1Dot6
 from docker.client import DockerClient
 from docker.errors import NotFound
+from packageurl import PackageURL
 from packaging.utils import canonicalize_name
 
 PREDICATE = "cyclonedx"
 """What cosign calls this kind of attestation."""
 _METADATA = re.compile(r"(?:^|/)[^/]+\.(?:dist-info/METADATA|egg-info/PKG-INFO)$")
-
-
-@dataclass(frozen=True, order=True)
-class Component:
-    """A distribution: its package URL says which kind, https://github.com/package-url/purl-spec."""
-
-    name: str
-    version: str
-    purl: str
-    license: str = ""
 
 
 def read(client: DockerClient, reference: str, python: str) -> list[Component]:
@@ -46,7 +41,7 @@ def read(client: DockerClient, reference: str, python: str) -> list[Component]:
         ]
     finally:
         container.remove(force=True)
-    return sorted(set(found))
+    return found
 
 
 def _files(container: Any, path: str) -> dict[str, str]:
@@ -75,25 +70,28 @@ def pythons(files: dict[str, str]) -> Iterator[Component]:
     """Read the metadata of installed Python distributions, https://packaging.python.org/specifications/core-metadata/."""
     for text in files.values():
         head = email.parser.HeaderParser().parsestr(text)
-        name, version = canonicalize_name(str(head["Name"])), str(head["Version"])
-        licence = str(head["License-Expression"] or "")
-        yield Component(name, version, f"pkg:pypi/{name}@{quote(version)}", licence)
+        purl = PackageURL("pypi", None, canonicalize_name(str(head["Name"])), str(head["Version"]))
+        yield _library(purl, str(head["License-Expression"] or ""))
 
 
 def debians(status: dict[str, str], release: dict[str, str]) -> Iterator[Component]:
     """Read dpkg's database, man deb-control(5)."""
     for one in _stanzas(status, ": "):
         if one.get("Status", "").endswith(" installed"):
-            name, version, machine = one["Package"], one["Version"], one["Architecture"]
-            purl = f"pkg:deb/debian/{quote(name)}@{quote(version)}?arch={machine}{_distro(release)}"
-            yield Component(name, version, purl)
+            qualifiers = {"arch": one["Architecture"], **_distro(release)}
+            yield _library(PackageURL("deb", "debian", one["Package"], one["Version"], qualifiers))
 
 
 def alpines(installed: dict[str, str], release: dict[str, str]) -> Iterator[Component]:
     """Read apk's database, https://wiki.alpinelinux.org/wiki/Apk_spec."""
     for one in _stanzas(installed, ":"):
-        purl = f"pkg:apk/alpine/{quote(one['P'])}@{quote(one['V'])}?arch={one['A']}{_distro(release)}"
-        yield Component(one["P"], one["V"], purl, one.get("L", ""))
+        purl = PackageURL("apk", "alpine", one["P"], one["V"], {"arch": one["A"], **_distro(release)})
+        yield _library(purl, one.get("L", ""))
+
+
+def _library(purl: PackageURL, licence: str = "") -> Component:
+    licenses = [LicenseExpression(licence)] if licence else None
+    return Component(name=purl.name, version=purl.version, purl=purl, bom_ref=str(purl), licenses=licenses)
 
 
 def _stanzas(files: dict[str, str], separator: str) -> Iterator[dict[str, str]]:
@@ -103,31 +101,17 @@ def _stanzas(files: dict[str, str], separator: str) -> Iterator[dict[str, str]]:
             yield {key: value for key, _, value in pairs}
 
 
-def _distro(release: dict[str, str]) -> str:
+def _distro(release: dict[str, str]) -> dict[str, str]:
     pairs = dict(re.findall(r'^(ID|VERSION_ID)="?([^"\n]*)', "\n".join(release.values()), re.MULTILINE))
-    return f"&distro={pairs.get('ID', 'unknown')}-{pairs['VERSION_ID']}" if "VERSION_ID" in pairs else ""
+    return {"distro": f"{pairs.get('ID', 'unknown')}-{pairs['VERSION_ID']}"} if "VERSION_ID" in pairs else {}
 
 
-def document(name: str, digest: str, components: Iterable[Component]) -> dict[str, object]:
-    """Return the bill of materials of the image with that digest; the same image, the same bytes."""
-    image = f"pkg:oci/{name.rpartition('/')[2]}@{quote(digest)}"
-    return {
-        "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
-        "bomFormat": "CycloneDX",
-        "specVersion": "1.6",
-        "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, image)}",
-        "version": 1,
-        "metadata": {"component": {"type": "container", "name": name, "version": digest, "purl": image}},
-        "components": [_entry(component) for component in components],
-    }
-
-
-def _entry(component: Component) -> dict[str, object]:
-    entry: dict[str, object] = {
-        "type": "library",
-        "bom-ref": component.purl,
-        "name": component.name,
-        "version": component.version,
-        "purl": component.purl,
-    }
-    return entry | ({"licenses": [{"expression": component.license}]} if component.license else {})
+def document(name: str, digest: str, moment: datetime.datetime, components: Iterable[Component]) -> dict[str, object]:
+    """Return the bill of materials of the image with that digest, of that time; the same image, the same bytes."""
+    purl = PackageURL("oci", None, name.rpartition("/")[2], digest)
+    image = Component(type=ComponentType.CONTAINER, name=name, version=digest, purl=purl, bom_ref=str(purl))
+    bom = Bom(components=components, serial_number=uuid.uuid5(uuid.NAMESPACE_URL, str(purl)))
+    bom.metadata.timestamp, bom.metadata.component = moment, image
+    bom.register_dependency(image, bom.components)
+    found: dict[str, object] = json.loads(JsonV1Dot6(bom).output_as_string())
+    return found

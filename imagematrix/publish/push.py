@@ -184,7 +184,7 @@ class Publisher:
                 installed = sbom.read(client, reference, variant.python.version) if self.signer else []
             if self.signer:
                 say(f"{variant.name}: attesting {len(installed)} distributions on {platform} …")
-                contents = sbom.document(repository, published.platforms[platform], installed)
+                contents = sbom.document(repository, published.platforms[platform], changed.moment, installed)
                 origin, epoch = commit.origin(self.root), self.epoch_of(variant)
                 source = provenance.document(variant, platform, origin, changed.revision, epoch)
                 self.signer.attest(reference, sbom.PREDICATE, contents)
