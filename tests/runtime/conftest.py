@@ -9,6 +9,9 @@ combinations:
 - worker class and test
 - Python and worker class, in each module that has three such tests
 
+A test with more parameters than these runs with each pair of their values, and on each Python with one of them: three
+parameters and more are not combined with each other. What is left out is counted as deselected.
+
 FULL=1 runs every combination. trio is not in the Python 3.9 images: there the other two classes take turns.
 """
 
@@ -16,6 +19,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import itertools
 import os
 import shutil
 import subprocess
@@ -38,6 +42,7 @@ FULL = bool(os.environ.get("FULL"))
 OWN = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
+@cache
 def interpreter(version: str) -> Path | None:
     """Return an interpreter of that version, or None."""
     if version == OWN:
@@ -104,12 +109,61 @@ def in_turn(first: int) -> list[tuple[str, str]]:
     return pairs + [(OWN, name) for name in CLASSES if name not in covered]
 
 
+@pytest.hookimpl(trylast=True)  # after -k and -m
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if FULL:
+        return
+    kept = set()
+    for _, cases in itertools.groupby(items, key=lambda item: item.nodeid.partition("[")[0]):
+        kept.update(pairwise([case for case in cases if isinstance(case, pytest.Function)]))
+    left_out = [item for item in items if is_ours(item) and item not in kept]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in set(left_out)]
+
+
+def is_ours(item: pytest.Item) -> bool:
+    """Tell whether a test is one of this folder's: the hook above is given all that are collected."""
+    return item.path.is_relative_to(Path(__file__).parent)
+
+
+def pairwise(cases: list[pytest.Function]) -> list[pytest.Function]:
+    """Return few cases of one test that together have all pairs of values which all of them have."""
+    kept, wanted = [], {case: pairs(case) for case in cases}
+    missing = set[object]().union(*wanted.values())
+    while missing:
+        kept.append(max(cases, key=lambda case: len(wanted[case] & missing)))
+        missing -= wanted[kept[-1]]
+    return kept
+
+
+def pairs(case: pytest.Function) -> set[object]:
+    """Return the pairs of parameters that a case covers. A Python counts alone, and what is in one table as one."""
+    if not hasattr(case, "callspec"):
+        return {()}
+    values = {name: repr(value) for name, value in case.callspec.params.items()}
+    python = values.pop("python", OWN).strip("'")
+    if interpreter(python) is None:
+        return {python}
+    for mark in case.iter_markers("parametrize"):
+        names = mark.args[0].replace(",", " ").split() if isinstance(mark.args[0], str) else mark.args[0]
+        values[names[0]] = " ".join([values.pop(name) for name in names])
+    return {python, *itertools.combinations(sorted(values.items()), min(2, len(values)))}
+
+
 @pytest.fixture
 def python(request: pytest.FixtureRequest) -> str:
     version: str = request.param
     if interpreter(version) is None:
         pytest.skip(f"this machine has no Python {version}")
-    return str(environment(version))
+    path = environment(version)
+    compile_runtime(path)
+    return str(path)
+
+
+@cache
+def compile_runtime(python: Path) -> None:
+    """Compile the runtime once for a Python, as in the images: each server that starts would do it again."""
+    subprocess.run([python, "-m", "compileall", "-q", RUNTIME / "opt/hypercorn"], check=True)
 
 
 @pytest.fixture

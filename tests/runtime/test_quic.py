@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import socket
 from pathlib import Path
@@ -15,11 +16,13 @@ from hypercorn_image.listen import quic
 
 from tests.runtime.certificates import Authority
 from tests.runtime.h3 import Client, connected
-from tests.runtime.launching import Launch, every_class
+from tests.runtime.launching import CLASSES, Launch
 from tests.runtime.server import Server, wait_for
 from tests.runtime.test_protocols import quic_address, tls
 
 BIND = "127.0.0.1:0"
+# A reload runs on every class in goodbye/test_h3.py and test_protocols.py: here one is enough by default.
+RELOADED = CLASSES if os.environ.get("FULL") else ("uvloop",)
 
 
 def open_sockets(sockets: list[socket.socket]) -> int:
@@ -101,7 +104,7 @@ async def reload_meanwhile(one: Server, complete: int, workers: int) -> tuple[li
         return sizes, [(await client.get())[0] for client, pid in new if pid in staying]
 
 
-@every_class
+@pytest.mark.parametrize("worker_class", RELOADED, indirect=True)
 def test_a_reload_to_another_number_of_workers_breaks_no_http_3_connection(
     server: Launch, tmp_path: Path, worker_class: str, unprivileged: None
 ) -> None:

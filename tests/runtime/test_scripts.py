@@ -39,7 +39,7 @@ def shell(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
 def root(tmp_path: Path, shell: list[str]) -> Path:
     """The image's root, below a path with spaces; `sh` is the shell of the test."""
     root = tmp_path / "the root"
-    shutil.copytree(RUNTIME, root, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(RUNTIME, root)
     programs = root / "opt/hypercorn"
     subprocess.run([sys.executable, programs / "hypercorn_image/signal_programs.py", programs], check=True)
     (tmp_path / "bin").mkdir()

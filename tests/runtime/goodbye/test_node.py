@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -14,12 +15,16 @@ from typing import Any
 import pytest
 
 from tests.local import need
-from tests.runtime.launching import Launch, every_class
+from tests.runtime.launching import CLASSES, Launch
 from tests.runtime.server import Server
 
 FULL = bool(os.environ.get("FULL"))
 RELOADS = 50 if FULL else 2
 CONNECTIONS = 4
+LOADS = {"gets": (1, 0), "many": (50, 0), "uploads": (50, 100_000)}
+"""Requests at once on each connection, and the size of their bodies."""
+COVERED = list(itertools.product(CLASSES, LOADS) if FULL else zip(CLASSES, LOADS, strict=True))
+"""By default each class has one load in turn; test_h2.py has two on each."""
 
 
 class Node:
@@ -58,9 +63,9 @@ def node(one: Server, at_once: int, size: int) -> Iterator[Node]:
             process.kill()
 
 
-@every_class
-@pytest.mark.parametrize(("at_once", "size"), [(1, 0), (50, 0), (50, 100_000)], ids=["gets", "many", "uploads"])
-def test_reloads_lose_no_request(server: Launch, worker_class: str, at_once: int, size: int) -> None:
+@pytest.mark.parametrize(("worker_class", "load"), COVERED, indirect=["worker_class"])
+def test_reloads_lose_no_request(server: Launch, worker_class: str, load: str) -> None:
+    at_once, size = LOADS[load]
     with server(WORKER_CLASS=worker_class, ACCESS_LOG="") as one:
         one.serving()
         with node(one, at_once, size) as client:

@@ -25,6 +25,7 @@ from tests.runtime.http1.application import Application, Events
 SENTINEL = b"GET /echo?sentinel HTTP/1.1\r\nHost: sentinel\r\nConnection: close\r\n\r\n"
 """Follows each case: what becomes of it says in which state the case left the connection."""
 QUIET = 0.25  # seconds without an answer after which the client ends its side
+IDLE = 2  # seconds after which the server closes; some cases end in this way
 TRIES = 5  # for a difference: in both, what comes first of two things at once is a matter of chance
 _NO_STATUS = re.compile(r" 1\.[01] - - ")
 _DATE = re.compile(rb"\r\ndate: [^\r]+")
@@ -145,7 +146,8 @@ def serving(fast: bool, worker_class: str = "asyncio", **options: Any) -> Iterat
     listening = socket.create_server(("127.0.0.1", 0), backlog=1000)
     address = listening.getsockname()
     lines: dict[int, list[str]] = defaultdict(list)
-    config = Config.from_mapping({"accesslog": None, "errorlog": None, "keep_alive_max_requests": 10**9, **options})
+    defaults = {"accesslog": None, "errorlog": None, "keep_alive_max_requests": 10**9, "keep_alive_timeout": IDLE}
+    config = Config.from_mapping({**defaults, **options})
     config.bind = [f"fd://{listening.detach()}"]
     config.logger_class = type("CaseLogger", (_Logger,), {"lines": lines})
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
