@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 from collections.abc import Callable
@@ -31,6 +32,13 @@ def pytest_configure() -> None:
     }.items():
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, handler)
+
+
+def pytest_report_header() -> str:
+    """Say what pytest-xdist does not count: it shows no deselected tests."""
+    if os.environ.get("FULL"):
+        return "FULL=1: every combination"
+    return "combinations: pairs, as tests/runtime/conftest.py says (FULL=1 runs all)"
 
 
 @dataclass(frozen=True)

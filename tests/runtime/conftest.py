@@ -10,7 +10,7 @@ combinations:
 - Python and worker class, in each module that has three such tests
 
 A test with more parameters than these runs with each pair of their values, and on each Python with one of them: three
-parameters and more are not combined with each other. What is left out is counted as deselected.
+parameters and more are not combined with each other. What is left out is deselected, and the run's header says so.
 
 FULL=1 runs every combination. trio is not in the Python 3.9 images: there the other two classes take turns.
 """
@@ -113,17 +113,13 @@ def in_turn(first: int) -> list[tuple[str, str]]:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if FULL:
         return
-    kept = set()
-    for _, cases in itertools.groupby(items, key=lambda item: item.nodeid.partition("[")[0]):
-        kept.update(pairwise([case for case in cases if isinstance(case, pytest.Function)]))
-    left_out = [item for item in items if is_ours(item) and item not in kept]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in set(left_out)]
-
-
-def is_ours(item: pytest.Item) -> bool:
-    """Tell whether a test is one of this folder's: the hook above is given all that are collected."""
-    return item.path.is_relative_to(Path(__file__).parent)
+    here = Path(__file__).parent
+    ours = [item for item in items if isinstance(item, pytest.Function) and item.path.is_relative_to(here)]
+    left_out = set(ours)
+    for _, cases in itertools.groupby(ours, key=lambda item: item.nodeid.partition("[")[0]):
+        left_out.difference_update(pairwise(list(cases)))
+    config.hook.pytest_deselected(items=list(left_out))
+    items[:] = [item for item in items if item not in left_out]
 
 
 def pairwise(cases: list[pytest.Function]) -> list[pytest.Function]:
