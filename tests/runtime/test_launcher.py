@@ -559,3 +559,18 @@ draining._SO_BINDTOIFINDEX = draining._SO_ATTACH_FILTER = 9999
         assert one.stop() == 0
         for begin in ("new connections out while the server stops", "new HTTP/3 connections from a worker that leaves"):
             assert one.log.count(f"The kernel does not keep {begin} (Protocol not available)") == 1, one.log
+
+
+def test_packages_are_imported_once_before_the_workers_are_forked(server: Launch, tmp_path: Path) -> None:
+    (tmp_path / "app").mkdir()
+    note = "import os\nwith open(os.environ['EVENTS'], 'a') as file:\n    file.write(f'noted {os.getpid()}\\n')\n"
+    (tmp_path / "app/of_the_user.py").write_text(note)
+    with server(WEB_CONCURRENCY=2, PRELOAD_PACKAGES="not_installed,of_the_user") as one:
+        one.serving()
+        assert one.events("noted") == [one.process.pid]
+        assert one.stop() == 0
+    (tmp_path / "app/events").unlink()
+    (tmp_path / "app/fastapi.py").write_text(note)
+    with server(WEB_CONCURRENCY=2) as one:
+        one.wait_log("Serving ", 2)  # the same file
+        assert one.events("noted") == [one.process.pid], "FastAPI, where it is installed"

@@ -66,8 +66,8 @@ def _serve(load: Callable[[], effective.Effective]) -> int:
 
 def _warn_of_upstream(found: effective.Effective) -> None:
     """Say, once, in what Hypercorn and its friends are not as this package expects them."""
-    logger = found.config.log.error_logger
     for line in upstream.missing(upstream.used(found.config, found.variables)):
+        logger = found.config.log.error_logger  # not before: importing the application may silence what is there
         if logger is not None:
             logger.warning(line)
 

@@ -10,6 +10,7 @@ import time
 from typing import Any, Dict, List, Mapping, Set, Tuple
 
 from hypercorn_image import upstream
+from hypercorn_image.atoms import Atoms
 from hypercorn_image.errors import StartError
 
 # The scopes, by `id`, of requests in progress whose whole answer the application has sent. Beside the scopes and not in
@@ -52,6 +53,9 @@ def logger_class(config: Any, variables: Mapping[str, Any]) -> Any:
                 for logger in (self.access_logger, self.error_logger):
                     for handler in getattr(logger, "handlers", ()):
                         handler.setFormatter(JsonFormatter())
+
+        def atoms(self, request: Any, response: Any, request_time: float) -> Mapping[str, Any]:
+            return Atoms(request, response, request_time)
 
         async def info(self, message: str, *args: Any, **kwargs: Any) -> None:
             # Where it listens, once per worker and bind: the parent says it once.

@@ -3,13 +3,17 @@
 It stands above `on_asyncio` and `on_trio`, of which only the one asked for is imported.
 """
 
+import contextlib
+import importlib
 import traceback
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Iterable, Mapping
 
 from hypercorn_image import logs, upstream
 from hypercorn_image.errors import StartError
 from hypercorn_image.process import channel
 from hypercorn_image.worker.worker import Worker, reads_http1
+
+_PACKAGES = ("fastapi",)
 
 
 def before_fork(config: Any, variables: Mapping[str, Any]) -> None:
@@ -18,6 +22,8 @@ def before_fork(config: Any, variables: Mapping[str, Any]) -> None:
     They share the memory of what is imported here, and the key of TLS session tickets: each resumes all sessions.
     """
     _import(config, variables)
+    if config.workers > 0:
+        _import_packages(variables.get("PRELOAD_PACKAGES", _PACKAGES))
     try:
         context = config.create_ssl_context()
     except Exception as error:
@@ -33,6 +39,12 @@ def _import(config: Any, variables: Mapping[str, Any]) -> None:
         from hypercorn_image.worker.http1 import connection  # noqa: F401
     if config.quic_bind and upstream.holds("hypercorn-h3-connection"):
         from hypercorn_image.worker import h3, quic  # noqa: F401
+
+
+def _import_packages(names: Iterable[str]) -> None:
+    for name in names:
+        with contextlib.suppress(Exception):  # not installed, or broken: the application says so where it imports it
+            importlib.import_module(name)
 
 
 def runner(worker_class: str) -> Callable[[Worker], None]:

@@ -1,0 +1,83 @@
+"""The atoms of the access log, made when a format names them.
+
+Hypercorn's own copy every header and the whole environment into each line. They are made only where a format names more
+than the default one does. It can go when Hypercorn makes them lazily.
+"""
+
+import time
+from typing import Any, Callable, Dict, Iterator, Mapping, Optional
+
+
+class Atoms(Mapping[str, Any]):
+    """What the access log says of one request: `request` is its scope, `seconds` the time that it took."""
+
+    def __init__(self, request: Any, response: Any, seconds: float) -> None:
+        self.request, self.response, self._seconds = request, response, seconds
+        self._hypercorns: Optional[Mapping[str, Any]] = None
+
+    def __getitem__(self, name: str) -> Any:
+        """Return an atom; `-` where there is none, as Hypercorn's do."""
+        make = _DEFAULT.get(name)
+        return make(self) if make is not None else self._all()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def __bool__(self) -> bool:  # logging asks
+        return True
+
+    def _all(self) -> Mapping[str, Any]:
+        if self._hypercorns is None:
+            from hypercorn.logging import AccessLogAtoms
+
+            self._hypercorns = AccessLogAtoms(self.request, self.response, self._seconds)
+        return self._hypercorns
+
+    def sent(self, name: bytes) -> str:
+        """Return a header of the answer."""
+        return _header((self.response or {}).get("headers", ()), name)
+
+    def received(self, name: bytes) -> str:
+        """Return a header of the request."""
+        return _header(self.request["headers"], name)
+
+    def client(self) -> Any:
+        """Return the client's address with its port."""
+        client = self.request.get("client")
+        if client is None:
+            return None
+        return f"{client[0]}:{client[1]}" if len(client) == 2 else self._all()["h"]
+
+    def line(self) -> str:
+        """Return the request's first line."""
+        request = self.request
+        method = request["method"] if request["type"] == "http" else "GET"
+        return f"{method} {request['path']} {request.get('http_version', 'ws')}"
+
+    def status(self) -> str:
+        """Return the answer's status."""
+        return "-" if self.response is None else str(self.response["status"])
+
+
+def _header(headers: Any, name: bytes) -> str:
+    found = "-"
+    for one, value in headers:
+        if len(one) == len(name) and one.lower() == name:
+            found = value.decode("latin1")
+    return found
+
+
+# Those of Hypercorn's default format.
+_DEFAULT: Dict[str, Callable[[Atoms], Any]] = {
+    "h": Atoms.client,
+    "l": lambda atoms: "-",
+    "t": lambda atoms: time.strftime("[%d/%b/%Y:%H:%M:%S %z]"),
+    "r": Atoms.line,
+    "s": Atoms.status,
+    "b": lambda atoms: atoms.sent(b"content-length"),
+    "f": lambda atoms: atoms.received(b"referer"),
+    "a": lambda atoms: atoms.received(b"user-agent"),
+}
