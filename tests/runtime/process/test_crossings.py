@@ -19,7 +19,7 @@ from hypercorn_image.process.wanted import Fork
 from tests.runtime.certificates import Authority
 from tests.runtime.h3 import connected
 from tests.runtime.launching import Launch
-from tests.runtime.server import APPLICATIONS, Server, request, wait_for
+from tests.runtime.server import APPLICATIONS, RUNTIME, Server, request, wait_for
 
 SLOW = {"STARTUP_SECONDS": "1"}
 """A start that takes long enough for something to happen in it."""
@@ -182,3 +182,40 @@ def test_a_leaving_http_3_worker_that_dies_leaves_no_socket_unread(server: Launc
 
         for _ in range(4):
             assert asyncio.run(asyncio.wait_for(ask(), 10)) == 200
+
+
+def hanging(tmp_path: Path) -> dict[str, str]:
+    """Return settings of an application whose import hangs while the file `hang` is there, and short limits for it."""
+    directory = tmp_path / "app"
+    directory.mkdir()
+    flag = str(tmp_path / "hang")
+    (directory / "hangs.py").write_text(
+        f"import os, time\nfrom main import app\nwhile os.path.exists({flag!r}):\n    time.sleep(0.1)\n"
+    )
+    (directory / "sitecustomize.py").write_text(
+        f"import sys\nsys.path.append({str(RUNTIME / 'opt/hypercorn')!r})\n"
+        "from hypercorn_image.process import wanted\nwanted.SAID_AFTER, wanted.AT_LEAST, wanted.SLOWER = 0.5, 3.0, 0\n"
+    )
+    return {"MODULE_NAME": "hangs", "STARTUP_TIMEOUT": "1"}
+
+
+def test_a_first_start_that_hangs_is_said_and_a_stop_ends_it(server: Launch, tmp_path: Path) -> None:
+    (tmp_path / "hang").touch()
+    with server(**hanging(tmp_path)) as one:
+        one.wait_log("is still starting after 0.5 s", 2)
+        assert one.stop() == 0
+        assert "Serving " not in one.log
+
+
+def test_a_reload_that_hangs_is_said_and_given_up_and_the_workers_serve_on(server: Launch, tmp_path: Path) -> None:
+    with server(**hanging(tmp_path)) as one:
+        one.serving()
+        before = set(one.children())
+        (tmp_path / "hang").touch()
+        one.kill(signal.SIGHUP)
+        one.wait_log("is still starting after 0.5 s")
+        assert answers(one) == [200] * 4
+        one.wait_log("Reload failed, keeping current workers: it did not start within 4 s")
+        assert answers(one) == [200] * 4
+        assert before <= set(one.children())
+        assert one.stop() == 0

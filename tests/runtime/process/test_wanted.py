@@ -369,8 +369,10 @@ def test_a_replacement_that_hangs_is_given_up_and_said() -> None:
     one.reload(configured(1, 1))
     fork = next(action for action in one.reconcile(2.0) if isinstance(action, wanted.Fork))
     one.forked(fork, 2, 2.0)
-    limit = one.wake_in(2.0)
-    assert limit == STARTUP + wanted.AT_LEAST
+    limit = STARTUP + wanted.AT_LEAST
+    assert one.wake_in(2.0) == wanted.SAID_AFTER
+    assert one.reconcile(2.0 + wanted.SAID_AFTER) == [wanted.StillStarting(2, wanted.SAID_AFTER)]
+    assert one.wake_in(2.0 + wanted.SAID_AFTER) == limit - wanted.SAID_AFTER
     assert one.reconcile(2.0 + limit) == [wanted.Kill(2)]
     one.ended(2, "SIGKILL", None, 2.0 + limit)
     (note,) = one.reconcile(2.0 + limit)
@@ -393,3 +395,29 @@ def test_a_worker_that_served_before_it_heard_that_it_is_to_leave_has_the_time_f
     assert limit >= GRACEFUL - 0.2
     assert one.reconcile(1.2 + wanted.WHILE_STARTING) == []
     assert one.reconcile(1.2 + limit) == [wanted.Overdue(1, GRACEFUL), wanted.Kill(1)]
+
+
+def test_a_first_start_that_hangs_is_said_once_and_a_stop_ends_it() -> None:
+    one = Wanted(configured(0, 1))
+    (fork,) = one.reconcile(0.0)
+    assert isinstance(fork, wanted.Fork)
+    one.forked(fork, 1, 0.0)
+    assert one.reconcile(29.0) == []
+    assert one.reconcile(30.0) == [wanted.StillStarting(1, 30.0)]
+    assert one.wake_in(30.0) is None, "a first start takes as long as it takes"
+    assert one.reconcile(9000.0) == []
+    one.stop("SIGTERM received", 9000.0)
+    one.reconcile(9000.0)
+    assert one.reconcile(9000.0) == [wanted.Leave(1, GRACEFUL, True, starting=True)]
+    assert one.reconcile(9000.0 + wanted.WHILE_STARTING) == [wanted.Kill(1)]
+
+
+def test_a_start_in_time_is_not_said_to_be_slow() -> None:
+    one = Wanted(configured(0, 1))
+    (fork,) = one.reconcile(0.0)
+    assert isinstance(fork, wanted.Fork)
+    one.forked(fork, 1, 0.0)
+    one.ready(1, 1.0)
+    assert one.reconcile(1.0) == [wanted.Serving()]
+    assert one.reconcile(100.0) == []
+    assert one.wake_in(100.0) is None

@@ -20,6 +20,8 @@ WHILE_STARTING = 0.5  # seconds that a worker has to end which serves nothing ye
 SLOWER = 5  # times the slowest start so far, and
 AT_LEAST = 60.0  # seconds: what a start may take beyond STARTUP_TIMEOUT while other workers serve
 
+SAID_AFTER = 30.0  # seconds after which the log says that a worker is still starting
+
 
 class Timer(NamedTuple):
     """A stretch of time."""
@@ -58,6 +60,7 @@ class Worker:
         self.recycle = False  # asks to be replaced
         self.served = False
         self.limit: Optional[Timer] = None  # it is killed when this has run out
+        self.patience: Optional[Timer] = Timer(now, SAID_AFTER)  # for its start; then the log says that it is slow
         self.killed = False
 
 
@@ -126,6 +129,13 @@ class Started(NamedTuple):
     """A worker serves."""
 
     pid: int
+
+
+class StillStarting(NamedTuple):
+    """A worker has been starting for `seconds`."""
+
+    pid: int
+    seconds: float
 
 
 class Replaced(NamedTuple):
@@ -200,8 +210,8 @@ class Stopping(NamedTuple):
 
 
 Action = Union[
-    Fork, Leave, Kill, CloseListeners, ReadConfiguration, Serving, Started, Replaced, Restarting, Died, Left,
-    FailedToStart, CannotServe, Resized, ReloadStarted, ReloadFailed, ReloadComplete, Overdue, Stopping,
+    Fork, Leave, Kill, CloseListeners, ReadConfiguration, Serving, Started, StillStarting, Replaced, Restarting, Died,
+    Left, FailedToStart, CannotServe, Resized, ReloadStarted, ReloadFailed, ReloadComplete, Overdue, Stopping,
 ]  # fmt: skip
 
 
@@ -370,12 +380,13 @@ class Wanted:
             actions += self._settle()
             actions += self._retire(now)
             actions += self._start(now)
-        return actions + list(self._overdue(now))
+        return actions + list(self._slow(now)) + list(self._overdue(now))
 
     def wake_in(self, now: float) -> Optional[float]:
         """Return in how many seconds `reconcile` is to be called at the latest; None: when something happens."""
         now = self._tick(now)
         moments = [one.limit.left(now) for one in self.workers.values() if one.limit is not None and not one.killed]
+        moments += [one.patience.left(now) for one in self._in(None, State.STARTING) if one.patience is not None]
         if self.stopping is None:
             waits = [self._slot(slot).wait for slot in range(self.generation.workers) if self._lacks(slot)]
             moments += [wait.left(now) for wait in waits if wait is not None and wait.left(now) > 0]
@@ -468,6 +479,12 @@ class Wanted:
 
     def _time_to_leave(self, worker: Worker, now: float) -> Timer:
         return Timer(now, self._seconds(worker, now) + AFTER_TIMEOUT)
+
+    def _slow(self, now: float) -> Iterator[Action]:
+        for worker in self._in(None, State.STARTING):
+            if worker.patience is not None and worker.patience.left(now) <= 0:
+                worker.patience = None
+                yield StillStarting(worker.pid, SAID_AFTER)
 
     def _overdue(self, now: float) -> Iterator[Action]:
         for worker in self.workers.values():

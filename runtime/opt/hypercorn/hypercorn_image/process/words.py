@@ -51,6 +51,9 @@ def _died(note: wanted.Died) -> Line:
 
 _LINES: Dict[Type[Any], Callable[[Any], Optional[Line]]] = {
     wanted.Started: lambda note: Line("info", "Worker (pid %d) started", (note.pid,)),
+    wanted.StillStarting: lambda note: Line(
+        "warning", "Worker (pid %d) is still starting after %g s", (note.pid, note.seconds)
+    ),
     wanted.Replaced: lambda note: Line("info", "Worker (pid %d) replaces worker (pid %d)", (note.pid, note.old)),
     wanted.Restarting: lambda note: Line("info", "Worker (pid %d) %s; restarting", (note.pid, note.reason)),
     wanted.Died: _died,
