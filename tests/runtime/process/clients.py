@@ -33,12 +33,14 @@ class Again(Exception):
 
 
 class Loss(NamedTuple):
-    """A request that was not answered. `pid` is 0 where the connection had not had an answer yet."""
+    """A request that was not answered, on the client's connection of that `number`.
+
+    `pid` is 0 where the connection had not had an answer yet.
+    """
 
     client: str
+    number: int
     pid: int
-    opened: float
-    ended: float
     why: str
 
 
@@ -228,8 +230,13 @@ class Client:
     ) -> None:
         self.name, self.counts = name, counts
         self._kind, self._address, self._per_connection = kind, address, per_connection
-        self.connection: Connection | None = None
+        self.connection: Connection | None = None  # None while it is being opened
+        self.number = 0  # of the connection, from 1 on
         self.over = asyncio.Event()
+
+    def may_be_at(self, pid: int) -> bool:
+        """Tell whether a worker has the connection, or may have it since no answer has said whose it is."""
+        return self.connection is None or self.connection.pid in (0, pid)
 
     def worker_died(self, pid: int) -> None:
         if self.connection is not None and self.connection.pid == pid:
@@ -237,7 +244,7 @@ class Client:
 
     async def run(self, path: Callable[[], str]) -> None:
         while not self.over.is_set():
-            opened = asyncio.get_running_loop().time()
+            self.number, self.connection = self.number + 1, None
             self.connection = await self._open()
             if self.connection is None:
                 self.counts.refused[self.name] += 1
@@ -247,7 +254,7 @@ class Client:
                 for _ in range(self._per_connection):
                     if not self.connection.usable or self.over.is_set():
                         break
-                    asks = [self._ask(self.connection, path(), opened) for _ in range(self.connection.at_once)]
+                    asks = [self._ask(self.connection, path()) for _ in range(self.connection.at_once)]
                     await asyncio.gather(*asks)
             await self.connection.close()
 
@@ -263,15 +270,14 @@ class Client:
         except (OSError, asyncio.CancelledError):
             return None
 
-    async def _ask(self, connection: Connection, path: str, opened: float) -> None:
+    async def _ask(self, connection: Connection, path: str) -> None:
         self.counts.sent[self.name] += 1
         try:
             body = await asyncio.wait_for(connection.get(path), LIMIT)
         except Again:
             self.counts.again[self.name] += 1
         except Exception as error:
-            now = asyncio.get_running_loop().time()
-            self.counts.lost.append(Loss(self.name, connection.pid, opened, now, repr(error)))
+            self.counts.lost.append(Loss(self.name, self.number, connection.pid, repr(error)))
             connection.usable = False
         else:
             self.counts.answered[self.name] += 1
