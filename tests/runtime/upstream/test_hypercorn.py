@@ -24,6 +24,7 @@ from hypercorn.config import Config
 from hypercorn_image import upstream
 from hyperframe.frame import GoAwayFrame
 
+from tests.runtime import h3
 from tests.runtime.http1 import both as http1
 from tests.runtime.http1 import cases
 from tests.runtime.upstream import serving
@@ -203,12 +204,16 @@ def test_hypercorn_makes_http_3_connections_of_the_class_in_its_module(
 
     async def use(loop: Any) -> None:
         client = QuicConfiguration(alpn_protocols=H3_ALPN, is_client=True, verify_mode=ssl.CERT_NONE)
-        async with connect(HOST, port, configuration=client) as connection:
+        async with connect(HOST, port, configuration=client, create_protocol=h3.Client) as connection:
+            assert isinstance(connection, h3.Client)
             await connection.ping()
             (one,) = made
             assert hasattr(one, "streams")
-            assert one.connection._local_control_stream_id == 3
-            assert hasattr(one.connection._quic, "send_ping")
+            assert hasattr(upstream.quic_of(one.connection), "send_ping")
+            upstream.send_http_3_goaway(one.connection, 4)
+            await one.send()
+            while 4 not in connection.first_unserved:
+                await asyncio.sleep(0.001)
 
     with opened(socket.SOCK_DGRAM) as udp, opened() as tcp:
         port = udp.getsockname()[1]

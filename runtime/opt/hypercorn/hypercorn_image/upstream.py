@@ -73,10 +73,14 @@ def _quic() -> bool:
 
 def _h3() -> bool:
     from aioquic.h3 import connection
+    from aioquic.quic.configuration import QuicConfiguration
+    from aioquic.quic.connection import QuicConnection
     from hypercorn.protocol import quic
     from hypercorn.protocol.h3 import H3Protocol
 
-    return _has(quic, "H3Protocol") and _has(H3Protocol, "handle") and _has(connection, "encode_frame", "FrameType")
+    one = connection.H3Connection(QuicConnection(configuration=QuicConfiguration(is_client=True)))
+    made = _has(quic, "H3Protocol") and _has(H3Protocol, "handle") and _has(connection, "encode_frame", "FrameType")
+    return made and _has(one, "_quic", "_local_control_stream_id")
 
 
 def _aioquic() -> bool:
@@ -125,7 +129,8 @@ ASSUMPTIONS: Dict[str, Assumption] = {
     "hypercorn-quic-connections": Assumption(
         "hypercorn", "0.17.3, 0.18.0", "HTTP/3 holds up a stop for the whole GRACEFUL_TIMEOUT", "quic", _quic
     ),
-    # hypercorn/protocol/quic.py: H3Protocol, for each connection; aioquic/h3/connection.py: the control stream
+    # hypercorn/protocol/quic.py: H3Protocol, for each connection;
+    # aioquic/h3/connection.py: _local_control_stream_id, _quic
     "hypercorn-h3-connection": Assumption(
         "hypercorn", "0.17.3, 0.18.0", "HTTP/3 clients may lose a request when a worker is replaced", "quic", _h3
     ),
@@ -304,6 +309,21 @@ def note_quic(made: List[Any]) -> None:
 def quic_connections(protocol: Any) -> List[Any]:
     """Return the connections of one of Hypercorn's QUIC protocols, each as often as it has names."""
     return list(getattr(protocol, "connections", {}).values())
+
+
+def quic_of(h3: Any) -> Any:
+    """Return the QUIC connection below one of aioquic's HTTP/3 connections."""
+    return h3._quic
+
+
+def send_http_3_goaway(h3: Any, request: int) -> None:
+    """Have one of aioquic's HTTP/3 connections say GOAWAY with the number of a request. The caller sends."""
+    from aioquic.buffer import encode_uint_var
+    from aioquic.h3.connection import FrameType, encode_frame
+
+    control = getattr(h3, "_local_control_stream_id", None)
+    if control is not None:
+        quic_of(h3).send_stream_data(control, encode_frame(FrameType.GOAWAY, encode_uint_var(request)))
 
 
 def quic_requests(quic: Any) -> int:

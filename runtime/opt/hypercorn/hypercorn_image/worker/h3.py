@@ -9,13 +9,13 @@ import time
 from contextlib import suppress
 from typing import Any, List, Optional, Set
 
-from aioquic.buffer import encode_uint_var
-from aioquic.h3.connection import ErrorCode, FrameType, encode_frame
+from aioquic.h3.connection import ErrorCode
 from aioquic.h3.events import HeadersReceived
 from aioquic.quic.events import PingAcknowledged, StreamDataReceived
 from hypercorn.protocol import quic
 from hypercorn.protocol.h3 import H3Protocol
 
+from hypercorn_image import upstream
 from hypercorn_image.worker.untold import Untold
 
 HEARD = 0.4  # seconds that a client gets to hear the second GOAWAY
@@ -45,20 +45,14 @@ class Connection(H3Protocol):
         """Say that the end is near. The caller sends."""
         if not self._announced:
             self._announced = True
-            self._go_away(_NO_LAST_REQUEST)
+            upstream.send_http_3_goaway(self.connection, _NO_LAST_REQUEST)
 
     def say_last(self) -> None:
         """Say which request is the first that is not served. The caller sends."""
         if self._first_unserved is None:
             self._first_unserved, self._said_at = self._highest + 4, time.monotonic()
-            self._go_away(self._first_unserved)
-            self.connection._quic.send_ping(_PING)
-
-    def _go_away(self, request: int) -> None:
-        control = self.connection._local_control_stream_id
-        if control is not None:
-            frame = encode_frame(FrameType.GOAWAY, encode_uint_var(request))
-            self.connection._quic.send_stream_data(control, frame)
+            upstream.send_http_3_goaway(self.connection, self._first_unserved)
+            upstream.quic_of(self.connection).send_ping(_PING)
 
     async def handle(self, quic_event: Any) -> None:
         """Handle what aioquic has received; reject a request that comes too late."""
@@ -74,9 +68,10 @@ class Connection(H3Protocol):
     def _reject(self, stream: int) -> None:
         if stream not in self._rejected:
             self._rejected.add(stream)
-            self.connection._quic.reset_stream(stream, ErrorCode.H3_REQUEST_REJECTED)
+            below = upstream.quic_of(self.connection)
+            below.reset_stream(stream, ErrorCode.H3_REQUEST_REJECTED)
             with suppress(ValueError):  # it has arrived whole
-                self.connection._quic.stop_stream(stream, ErrorCode.H3_REQUEST_REJECTED)
+                below.stop_stream(stream, ErrorCode.H3_REQUEST_REJECTED)
 
     def _known(self, quic_event: Any) -> List[Any]:
         """Return what aioquic makes of an event, but for the body of a request that was answered before it was read."""
