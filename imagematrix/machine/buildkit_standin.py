@@ -19,14 +19,17 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from imagematrix.console import say
 from imagematrix.errors import UserError, exit_status
 from imagematrix.machine import apt, artefacts, cache, engine, processes
 from imagematrix.machine.engine import Engine
 
 START_LIMIT = 60.0
+_OWNER = "owner.json"
+"""The file that says which process a stand-in ends with. One that was started by `start` has none."""
 _PACKAGES = ("docker.io", "containerd")
 
 
@@ -45,6 +48,11 @@ class StandIn:
     def socket(self) -> Path:
         """Where it speaks BuildKit's protocol, for a buildx builder of the driver `remote`."""
         return self.folder / "buildkit.sock"
+
+    def claim(self) -> None:
+        """Note that it is this process's: another one removes it when this one is gone."""
+        owner = [os.getpid(), processes.start_time(os.getpid())]
+        cache.write_atomically(self.folder / _OWNER, json.dumps(owner))
 
     def start(self) -> None:
         """Start it and wait until it answers. Raises UserError where it cannot be had."""
@@ -187,15 +195,31 @@ def _quietly(*command: str) -> None:
 
 @contextlib.contextmanager
 def stand_in(host_engine: Engine, name: str) -> Iterator[str]:
-    """Have a stand-in run for a while, with an empty cache, as the buildx builder NAME."""
+    """Have a stand-in run for a while, with an empty cache, as the buildx builder NAME.
+
+    Those of runs that were killed are removed first.
+    """
+    remove_orphans(host_engine.buildx)
     one = StandIn(name)
     try:
+        one.claim()
         one.start()
         register(host_engine, one)
         yield name
     finally:
-        subprocess.run([*host_engine.buildx, "rm", name], capture_output=True)
+        _quietly(*host_engine.buildx, "rm", name)
         one.remove()
+
+
+def remove_orphans(buildx: Sequence[str]) -> None:
+    """Remove the stand-ins of processes that ended without removing them."""
+    with cache.locked("buildkit-orphans"):
+        for record in (cache.cache_folder() / "buildkit").glob(f"*/{_OWNER}"):
+            pid, started = json.loads(record.read_text(encoding="utf-8"))
+            if processes.start_time(pid) != started:
+                say(f"removing the builder {record.parent.name}, which a killed run left")
+                _quietly(*buildx, "rm", record.parent.name)
+                StandIn(record.parent.name).remove()
 
 
 def register(host_engine: Engine, one: StandIn) -> None:

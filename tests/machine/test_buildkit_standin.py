@@ -1,0 +1,67 @@
+"""What a killed run leaves of its stand-in for BuildKit, and what the next one removes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from imagematrix.machine import processes
+from imagematrix.machine.buildkit_standin import StandIn, remove_orphans
+
+BUILDX = [
+    sys.executable,
+    "-c",
+    "import os, sys; open(os.environ['ASKED'], 'a').write(' '.join(sys.argv[1:]) + chr(10))",
+]
+CLAIM = "import sys; from imagematrix.machine.buildkit_standin import StandIn; StandIn(sys.argv[1]).claim()"
+
+
+@pytest.fixture(autouse=True)
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder of its own; returns the file in which the played buildx notes what it is asked."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("ASKED", str(tmp_path / "asked"))
+    (tmp_path / "asked").touch()
+    return tmp_path / "asked"
+
+
+@pytest.fixture
+def daemon() -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(["sleep", "600"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def recorded(one: StandIn, daemon: subprocess.Popen[bytes]) -> None:
+    one.folder.mkdir(parents=True, exist_ok=True)
+    (one.folder / "dockerd.json").write_text(json.dumps([daemon.pid, processes.start_time(daemon.pid)]))
+
+
+def test_what_a_killed_run_left_is_ended_and_removed(asked: Path, daemon: subprocess.Popen[bytes]) -> None:
+    one = StandIn("left")
+    subprocess.run([sys.executable, "-c", CLAIM, "left"], check=True)
+    recorded(one, daemon)
+    remove_orphans(BUILDX)
+    assert daemon.wait(60) == -15
+    assert not one.folder.exists()
+    assert asked.read_text() == "rm left\n"
+
+
+@pytest.mark.parametrize("claimed", [True, False], ids=["of a run that goes on", "started for good"])
+def test_another_one_stays(asked: Path, daemon: subprocess.Popen[bytes], claimed: bool) -> None:
+    one = StandIn("other")
+    if claimed:
+        one.claim()
+        assert json.loads((one.folder / "owner.json").read_text())[0] == os.getpid()
+    recorded(one, daemon)
+    remove_orphans(BUILDX)
+    assert daemon.poll() is None
+    assert one.folder.exists()
+    assert asked.read_text() == ""
