@@ -17,7 +17,7 @@ from imagematrix.machine import apt, artefacts, engine
 from imagematrix.machine.catalogue import standin_for
 from imagematrix.machine.standins import image_settings, make_all
 from imagematrix.registry import Registry as Client
-from tests.publish import emulation
+from tests.publish.loopback import emulation
 from tests.publish.loopback.conftest import Repository, verified
 
 pytestmark = pytest.mark.slow
