@@ -58,7 +58,7 @@ def with_parents(variants: Iterable[Variant]) -> tuple[Variant, ...]:
 
 
 _FILTERS: dict[str, Callable[[Variant], set[str]]] = {
-    "tag": lambda variant: {variant.tag, *variant.aliases},
+    "tag": lambda variant: set(variant.named_tags),
     "image": lambda variant: {variant.image.name},
     "python": lambda variant: {variant.python.version},
     "os": lambda variant: {variant.os.name},

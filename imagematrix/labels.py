@@ -31,6 +31,8 @@ class Labels:
         """The day on which the support of its Python ends."""
         self.os = f"{prefix}.os"
         self.extras = f"{prefix}.extras"
+        self.tags = f"{prefix}.tags"
+        """The tags that always name this variant. Aliases and days are not among them."""
         self.dropped = f"{prefix}.dropped"
         """With `.EXTRA` behind it: why this variant does not have that extra."""
 

@@ -35,6 +35,7 @@ from imagematrix.matrix.model import (
 )
 from imagematrix.matrix.schema import ExclusionEntry, ImageEntry, MatrixFile, parse
 from imagematrix.matrix.source import Source, Where, read, shortened
+from imagematrix.matrix.tags import filled, is_complete, looks_like, release_of
 
 MOST_ANCESTORS = 10
 """Images below an image: every variant repeats the layers of all of them in its Dockerfile."""
@@ -102,6 +103,7 @@ class _Loader:
         if not variants:
             self.source.problem(("exclusions",), "nothing is left of the matrix")
         self.check_unique(variants)
+        self.check_look_alikes(variants)
         self.source.check()
         object.__setattr__(matrix, "variants", variants)  # the variants point at it: they come second
         return matrix
@@ -120,6 +122,7 @@ class _Loader:
         """Every name that refers to another part of the file must be there."""
         file = self.file
         self.known(("platforms",), list(file.platforms), "platform", list(file.platforms))
+        self.known(("tags",), file.tags, "tag", file.tags)
         for version, python in file.pythons.items():
             self.known(("pythons", version, "bases"), list(python.bases), "os", list(file.os))
             self.known(("pythons", version, "unchecked"), list(python.unchecked), "os", list(python.bases))
@@ -319,7 +322,7 @@ class _Loader:
         if all(lines):
             text = f"{self.images[0].name}:{tag_of(python, os)} is excluded on line {lines[0]}"
             self.source.problem(("aliases", name), f"the alias {name} has no target: {text}")
-        named = re.match(r"python([0-9]+\.[0-9]+)(?![0-9])", name)
+        named = re.match(r"(?:python)?([0-9]+\.[0-9]+)(?![0-9])", name)
         if named and named[1] != python.version:
             text = f"{name} names Python {named[1]}, but it would point at {python.version}; give it a python"
             self.source.problem(("aliases", name), text)
@@ -327,35 +330,65 @@ class _Loader:
             tag = tag_of(python_, os_)
             if name == tag:
                 self.source.problem(("aliases", name), f"two variants with one tag: {name} is the tag of a variant")
-            elif name.startswith(f"{tag}-2") or name.endswith(f"-{tag}"):
-                self.source.problem(("aliases", name), f"{name} looks like a dated or version tag of {tag}")
 
-    def short_tags(self, image: Image, python: Python, os: OS) -> tuple[str, ...]:
-        """Return the tag with the short suffix, if no release after this one has the cell."""
+    def short_suffix(self, image: Image, python: Python, os: OS) -> str | None:
+        """Return the short suffix of a cell, None if a release after its own has it."""
         order = list(self.file.os)
         rivals = [one for one in self.oses if one.short is not None and one.short == os.short]
         there = [one for one in rivals if not any(each.removes(image, python, one) for each in self.exclusions)]
         newest = max(there, key=lambda one: order.index(one.name), default=None)
-        return (f"python{python.version}{os.short}",) if newest == os else ()
+        return os.short if newest == os else None
+
+    def patterns(self, image: Image, python: Python, os: OS) -> tuple[str, ...]:
+        """Return the tags of a cell beside its own as far as the matrix tells them."""
+        short = self.short_suffix(image, python, os)
+        values = {
+            "tag": tag_of(python, os),
+            "python": f"{python.version}-rc" if python.status == "prerelease" else python.version,
+            "release": release_of(python.bases[os.name], python.version) if os.name in python.bases else None,
+        }
+        found = [
+            filled(pattern, {**values, "os": suffix})
+            for pattern in sorted(self.file.tags)
+            for suffix in (os.suffix, *([] if short is None else [short]))
+        ]
+        return tuple(dict.fromkeys(one for one in found if one is not None))
 
     def check_unique(self, variants: Iterable[Variant]) -> None:
-        """No two variants share a bake target, a folder or a tag, on file systems that ignore case either."""
+        """No two variants share a bake target, a folder or a tag, on file systems that ignore case either.
+
+        One line for each variant is enough: what makes two tags one makes others one too.
+        """
         seen: dict[tuple[str, str], Variant] = {}
         told: set[Where] = set()
         for variant in variants:
             for kind, name in _names(variant):
                 other = seen.setdefault((kind, name.lower()), variant)
                 where = self.differing(variant, other, name)
-                if other is not variant and where not in told:
+                if other is variant:
+                    continue
+                if where not in told:
                     told.add(where)
                     line = self.source.line(self.differing(other, variant, name))
                     text = f"two variants with one {kind}: {other.name} (line {line}) and {variant.name} have {name}"
                     self.source.problem(where, text)
+                break
+
+    def check_look_alikes(self, variants: Iterable[Variant]) -> None:
+        """No tag looks like one that a variant will get with a version or a day."""
+        named = {tag: variant for variant in variants for tag in variant.named_tags}
+        later = {one: variant for variant in variants for one in variant.patterns if not is_complete(one)}
+        for pattern, variant in later.items():
+            for tag in filter(re.compile(looks_like(pattern)).fullmatch, named):
+                where = ("aliases", tag) if tag in self.file.aliases else ("tags", 0)
+                self.source.problem(where, f"{tag} looks like a dated or version tag of {variant.tag}")
 
     def differing(self, variant: Variant, other: Variant, name: str) -> Where:
         """Return the place of the file that makes `variant` another than `other`."""
         if (alias := name.rpartition(":")[2]) in self.file.aliases and alias in variant.aliases:
             return ("aliases", alias)
+        if alias in variant.patterns:
+            return ("tags", 0)
         if variant.image != other.image:
             return ("images", variant.image.name)
         if variant.os != other.os:
@@ -371,13 +404,18 @@ class _Loader:
             for extra in image.extras
             if extra.name in one.extras and one.covers(image, python, os)
         }
+        short = self.short_suffix(image, python, os)
         return Variant(
             image,
             python,
             os,
             tuple(extra for extra in image.extras if extra.name not in dropped),
             tuple(dropped[name] for name in sorted(dropped)),
-            (*self.short_tags(image, python, os), *sorted(name for name, to in targets.items() if to == (python, os))),
+            (
+                *([] if short is None else [f"python{python.version}{short}"]),
+                *sorted(name for name, to in targets.items() if to == (python, os)),
+            ),
+            self.patterns(image, python, os),
             matrix,
         )
 
@@ -388,6 +426,8 @@ def _names(variant: Variant) -> Iterator[tuple[str, str]]:
         yield "tag", f"{variant.image.name}:{tag}"
     yield "folder", variant.directory
     yield "bake target", variant.target
+    for tag in variant.patterns:
+        yield "tag", f"{variant.image.name}:{tag}"
 
 
 def _misplaced(base: str, python: Python, os: OS) -> str | None:

@@ -15,6 +15,7 @@ from typing import Literal
 from imagematrix.errors import InputError
 from imagematrix.labels import Labels
 from imagematrix.matrix.locks import Locked, Locks
+from imagematrix.matrix.tags import asks_for, is_complete
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,7 @@ class Variant:
     extras: tuple[Extra, ...]
     dropped: tuple[Dropped, ...]
     aliases: tuple[str, ...]
+    patterns: tuple[str, ...]
     matrix: Matrix = field(repr=False, compare=False)
 
     @property
@@ -168,18 +170,33 @@ class Variant:
         return tag_of(self.python, self.os)
 
     @property
-    def version_tag(self) -> str:
-        """The tag that names the server's version, such as 0.18.0-python3.13-slim."""
-        return f"{self.server_version.replace('+', '_')}-{self.tag}"  # a tag has no +
+    def lasting_tags(self) -> tuple[str, ...]:
+        """The moving tag and the others that will always name this variant, such as 3.13-slim and 3.13-slim-trixie."""
+        return tuple(dict.fromkeys((self.tag, *filter(is_complete, self.patterns))))
 
-    def dated_tag(self, day: datetime.date) -> str:
-        """Return the tag of one day's publication, such as python3.13-slim-20261122, never moved once pushed."""
-        return f"{self.tag}-{day:%Y%m%d}"
+    @property
+    def version_tags(self) -> tuple[str, ...]:
+        """The tags that name the server's version, such as 0.18.0-python3.13-slim."""
+        return tuple(self._of_version(one) for one in self.patterns if not _is_dated(one) and not is_complete(one))
+
+    def dated_tags(self, day: str) -> tuple[str, ...]:
+        """Return the tags of a day given as YYYYMMDD, such as python3.13-slim-20261122, never moved once pushed."""
+        return tuple(self._of_version(one).replace("{day}", day) for one in self.patterns if _is_dated(one))
+
+    def _of_version(self, pattern: str) -> str:
+        if not asks_for(pattern, "server"):
+            return pattern
+        return pattern.replace("{server}", self.server_version.replace("+", "_"))  # a tag has no +
+
+    @property
+    def named_tags(self) -> tuple[str, ...]:
+        """The tags that the matrix alone tells, the moving one first and aliases last."""
+        return tuple(dict.fromkeys((*self.lasting_tags, *self.aliases)))
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """Every tag but the dated one, the moving one first."""
-        return (self.tag, self.version_tag, *self.aliases)
+        """Every tag but the dated ones, the moving one first."""
+        return (*self.named_tags, *self.version_tags)
 
     @property
     def references(self) -> tuple[str, ...]:
@@ -307,6 +324,10 @@ class Matrix:
         for image, python, os in cells(self.images, self.pythons, self.oses):
             if (image.name, python.version, os.name) not in self._by_cell:
                 yield image, python, os, next(one for one in self.exclusions if one.removes(image, python, os))
+
+
+def _is_dated(pattern: str) -> bool:
+    return asks_for(pattern, "day")
 
 
 def tag_of(python: Python, os: OS) -> str:

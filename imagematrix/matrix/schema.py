@@ -27,6 +27,7 @@ from pydantic_core import ErrorDetails
 from imagematrix import project, reference
 from imagematrix.errors import allowed_instead
 from imagematrix.matrix.source import Source, as_read, shortened
+from imagematrix.matrix.tags import PLACEHOLDERS
 
 NAME = r"^[a-z0-9]+([._-][a-z0-9]+)*$"
 LONGEST = 63
@@ -120,6 +121,15 @@ def _image(name: str) -> str:
     return name
 
 
+def _pattern(text: str) -> str:
+    for name in re.findall(r"\{(.*?)\}", text):
+        if name not in PLACEHOLDERS:
+            raise ValueError(f"{shortened(f'{{{name}}}')} is unknown; {allowed_instead(name, PLACEHOLDERS)}")
+    if not re.fullmatch(TAG, re.sub(r"\{.*?\}", "0", text)):
+        raise ValueError(f"{shortened(repr(text))} {_PATTERNS[TAG]}, and {{tag}} and the like")
+    return text
+
+
 def _suffix(text: str) -> str:
     if re.search(r"-[0-9]{8}$", text):
         raise ValueError(f"{text!r} has the form of a day, as dated tags have; choose another suffix")
@@ -140,6 +150,7 @@ Namespace = Annotated[str, Field(pattern=NAMESPACE, max_length=127)]
 Registry = Annotated[str, Field(pattern=REGISTRY, max_length=LONGEST), AfterValidator(_registry)]
 Distribution = Annotated[str, Field(pattern=DISTRIBUTION)]
 TagName = Annotated[str, Field(pattern=TAG)]
+TagPattern = Annotated[str, AfterValidator(_pattern)]
 Text = Annotated[str, Field(pattern=TEXT, max_length=1000), AfterValidator(_seen)]
 Version = Annotated[str, AfterValidator(_version), WithJsonSchema({"type": "string", "pattern": VERSION})]
 Suffix = Annotated[str, Field(pattern=SUFFIX, max_length=32), AfterValidator(_suffix)]
@@ -279,6 +290,11 @@ class MatrixFile(_Entry):
         description="the images, by repository name"
     )
     exclusions: list[ExclusionEntry] = Field(default=[], description="what is left out, each with its reason")
+    tags: list[TagPattern] = Field(
+        default=[],
+        description="the tags that a variant has beside its own, with "
+        + "; ".join(f"{{{name}}}: {meaning}" for name, meaning in PLACEHOLDERS.items()),
+    )
     aliases: dict[TagName, AliasEntry] = Field(default={}, description="more tags, such as latest")
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
-from imagematrix import cli
+from imagematrix import cli, labels
 from imagematrix.console import say, table
 from imagematrix.errors import InputError, UserError
 from imagematrix.machine import engine
@@ -34,7 +35,7 @@ class Decision:
     action: Action
     reason: str
     published: Published | None = None
-    stale_tags: tuple[str, ...] = ()  # those that do not name what the moving tag names
+    stale_tags: tuple[str, ...] = ()  # those to be set: they do not name what the moving tag names
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,16 @@ def decide(variant: Variant, rendered: Rendered, found: Found) -> Decision:
     if reason := why_stale(variant, rendered, published):
         return Decision(variant, "build", reason, published)
     stale = tuple(tag for tag in variant.tags if found.tags.get(tag, published.digest) != published.digest)
+    stale += tuple(tag for tag in dated_tags(variant, published) if found.tags.get(tag, published.digest) is None)
     if stale:
         return Decision(variant, "tag", f"unchanged, but not under {', '.join(stale)}", published, stale)
     return Decision(variant, "keep", "unchanged", published)
+
+
+def dated_tags(variant: Variant, published: Published) -> tuple[str, ...]:
+    """Return the dated tags of what is published: the day is that of its own label `created`."""
+    created = re.match(r"([0-9]{4})-([0-9]{2})-([0-9]{2})T", published.labels.get(labels.CREATED, ""))
+    return variant.dated_tags("".join(created.groups())) if created else ()
 
 
 def why_stale(variant: Variant, rendered: Rendered, published: Published) -> str | None:
@@ -77,8 +85,9 @@ def survey(registry: Registry, where: Destination, variants: Iterable[Variant], 
         try:
             published = registry.inspect(f"{repository}:{variant.tag}")
             decision = decide(variant, rendered, Found(published, {}))
-            if decision.action == "keep":
-                tags = {tag: registry.digest(f"{repository}:{tag}") for tag in variant.tags[1:]}
+            if published and decision.action == "keep":
+                others = (*variant.tags[1:], *dated_tags(variant, published))
+                tags = {tag: registry.digest(f"{repository}:{tag}") for tag in others}
                 decision = decide(variant, rendered, Found(published, tags))
         except RegistryError as error:
             return Decision(variant, "unknown", str(error))

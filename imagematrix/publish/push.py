@@ -8,7 +8,6 @@ so whatever interrupts a run, the next one goes on from what the registry has.
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import os
 import queue
@@ -57,7 +56,6 @@ class Publisher:
     where: Destination
     rendered: Rendered
     signer: sign.Signer | None
-    day: datetime.date
     epoch: int | None  # SOURCE_DATE_EPOCH, if it is set
     builders: Sequence[str] = field(default_factory=list)
 
@@ -109,7 +107,7 @@ class Publisher:
         published = self.build(variant, builder, changed)
         try:
             self.prove(variant, published, changed)
-            kept = self.move_tags(variant, published.digest)
+            kept = self.move_tags(variant, published)
         except (UserError, DockerException, OSError) as error:
             left = f"{repository}@{published.digest} is pushed, its tags are not moved"
             raise UserError(f"{explained(error)}; {left}") from None
@@ -192,16 +190,16 @@ class Publisher:
         if self.signer:
             self.signer.sign(f"{repository}@{published.digest}")
 
-    def move_tags(self, variant: Variant, digest: str) -> list[str]:
-        """Have the variant's tags name the digest; return what is to be said of the dated one, which never moves."""
-        repository = self.where.repository(variant.image)
-        dated, (moving, *others) = variant.dated_tag(self.day), variant.tags
-        before = self.registry.digest(f"{repository}:{dated}")
-        first = [*([dated] if before is None else []), *others]
-        self.registry.tag(f"{repository}@{digest}", [f"{repository}:{tag}" for tag in first])
+    def move_tags(self, variant: Variant, published: Published) -> list[str]:
+        """Have the variant's tags name what is published; return what is to be said of dated ones, which never move."""
+        repository, digest = self.where.repository(variant.image), published.digest
+        moving, *others = variant.tags
+        dated = {tag: self.registry.digest(f"{repository}:{tag}") for tag in plan.dated_tags(variant, published)}
+        if first := [*(tag for tag, before in dated.items() if before is None), *others]:
+            self.registry.tag(f"{repository}@{digest}", [f"{repository}:{tag}" for tag in first])
         # Last, because `plan` looks at it: as long as it is the old one, the next run does all of this again.
         self.registry.tag(f"{repository}@{digest}", [f"{repository}:{moving}"])
-        return [f"{dated} is there already and stays"] if before not in (None, digest) else []
+        return [f"{tag} is there already and stays" for tag, before in dated.items() if before not in (None, digest)]
 
 
 def paths(variant: Variant) -> list[str]:
@@ -259,8 +257,7 @@ def main(argv: list[str] | None = None) -> int:
     decisions = plan.survey(registry, where, variants, rendered)
     refuse_stand_ins(registry, where, decisions, allowed=arguments.allow_stand_ins)
     signer = None if arguments.unsigned else sign.find()
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    day = arguments.date or day_of(epoch)
+    epoch = source_date_epoch()
     building = any(one.action == "build" for one in decisions)
     if building:
         buildkit.named_builders(host_engine, arguments.builder)
@@ -277,8 +274,7 @@ def main(argv: list[str] | None = None) -> int:
             where=where,
             rendered=rendered,
             signer=signer,
-            day=day,
-            epoch=int(epoch) if epoch else None,
+            epoch=epoch,
             builders=buildkit.builders(host_engine, arguments.builder) if building else [""],
         )
         return report(publisher.publish(decisions), as_json=arguments.json)
@@ -287,7 +283,6 @@ def main(argv: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = plan.parser("Publish what has changed: build, prove, sign, and move tags, the moving one last.")
     parser.add_argument("--dry-run", action="store_true", help="check everything and print the plan; change nothing")
-    parser.add_argument("--date", type=_day, help="the day of the dated tags (default: SOURCE_DATE_EPOCH's, or today)")
     parser.add_argument(
         "--builder",
         default=os.environ.get("BUILDER", ""),
@@ -298,17 +293,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _day(text: str) -> datetime.date:
-    """Read a day such as 20261122. Raises ValueError, which argparse turns into its own error."""
-    return datetime.datetime.strptime(text, "%Y%m%d").date()
-
-
-def day_of(epoch: str | None) -> datetime.date:
-    """Return the day, in UTC, of a SOURCE_DATE_EPOCH, or today's."""
+def source_date_epoch() -> int | None:
+    """Return the SOURCE_DATE_EPOCH of the environment, in seconds, None if it has none. Raises UserError."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
     if epoch is not None and not epoch.isdigit():
         raise UserError(f"SOURCE_DATE_EPOCH={epoch}: a number of seconds is allowed")
-    seconds = int(epoch) if epoch else time.time()
-    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).date()
+    return int(epoch) if epoch else None
 
 
 def report(outcomes: list[Outcome], *, as_json: bool) -> int:

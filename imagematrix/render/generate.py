@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs.add_argument("--validate", action="store_true", help="only say whether matrix.yaml and the locks are fine")
     verbs.add_argument("--dry-run", action="store_true", help="say what would be written and removed")
     parser.add_argument("--json", action="store_true", help="with --list: one object for each variant")
-    parser.add_argument("--allow-removal", action="store_true", help="let variants, extras and aliases go")
+    parser.add_argument("--allow-removal", action="store_true", help="let variants, extras and tags go")
     return parser
 
 

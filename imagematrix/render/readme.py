@@ -25,7 +25,7 @@ def images(matrix: Matrix) -> str:
     names = ", ".join(f"`{matrix.repository(image)}`" for image in matrix.images)
     rule = "Where no note says otherwise, every tag exists for" if any(matrix.excluded()) else "Every tag exists for"
     heads = ["Python", "support", *(os.name for os in matrix.oses)]
-    lines = [f"{rule} {names}.", "", _row(heads), _row(["---"] * len(heads))]
+    lines = [f"{rule} {names}.{_more(matrix)}", "", _row(heads), _row(["---"] * len(heads))]
     notes: dict[str, None] = {}
     for python in reversed(matrix.pythons):
         lines.append(_row([python.version, python.support, *(_cell(matrix, python, os, notes) for os in matrix.oses)]))
@@ -46,8 +46,15 @@ def _cell(matrix: Matrix, python: Python, os: OS, notes: dict[str, None]) -> str
     for remark in remarks:
         notes.setdefault(remark)
     numbers = sorted({list(notes).index(remark) + 1 for remark in remarks})
-    tags = dict.fromkeys(tag for variant in variants for tag in (variant.tag, *variant.aliases))
+    tags = dict.fromkeys(tag for variant in variants for tag in variant.named_tags)
     return " ".join([", ".join(f"`{tag}`" for tag in tags), *(f"[{number}]" for number in numbers)]).strip() or "–"
+
+
+def _more(matrix: Matrix) -> str:
+    """Return a sentence about the tags with a version or a day, with those of the last variant for all."""
+    last = matrix.variants[-1]
+    tags = [f"`{tag}`" for tag in (*last.version_tags, *last.dated_tags("YYYYMMDD"))]
+    return f" Each variant also has tags such as {' and '.join(tags)}." if tags else ""
 
 
 def _plain(text: str) -> str:

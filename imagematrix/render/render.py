@@ -216,6 +216,7 @@ def fixed_labels(variant: Variant) -> dict[str, str]:
         own.python: variant.python.version,
         own.end_of_life: variant.python.end_of_life.isoformat(),
         own.os: variant.os.name,
+        own.tags: " ".join((*variant.lasting_tags, *variant.version_tags)),
         own.extras: " ".join(extra.name for extra in variant.extras),
         **{f"{own.dropped}.{one.extra.name}": one.exclusion.reason for one in variant.dropped},
     }
@@ -288,11 +289,8 @@ def covering(matrix: Matrix) -> set[str]:
 
 def _tags(variant: Variant) -> dict[str, object]:
     repository = variant.matrix.repository(variant.image)
-    return {
-        "moving": [f"{repository}:{tag}" for tag in (variant.tag, *variant.aliases)],
-        "version": f"{repository}:{variant.version_tag}",
-        "dated": f"{repository}:{variant.tag}-YYYYMMDD",
-    }
+    kinds = {"moving": variant.named_tags, "version": variant.version_tags, "dated": variant.dated_tags("YYYYMMDD")}
+    return {kind: [f"{repository}:{tag}" for tag in tags] for kind, tags in kinds.items()}
 
 
 def manifest(matrix: Matrix, files: Iterable[str]) -> File:
@@ -301,12 +299,11 @@ def manifest(matrix: Matrix, files: Iterable[str]) -> File:
 
 
 def offers(matrix: Matrix) -> set[str]:
-    """Return what users can have of the matrix: variants, extras, aliases, platforms. It must not shrink unasked."""
-    found = set()
+    """Return what users can have of the matrix: variants, extras, tags, platforms. It must not shrink unasked."""
+    found: set[str] = set()
     for variant in matrix.variants:
-        found.add(variant.name)
         found.update(f"{variant.name} with {extra.name}" for extra in variant.extras)
-        found.update(f"{variant.image.name}:{alias}" for alias in variant.aliases)
+        found.update(f"{variant.image.name}:{tag}" for tag in variant.named_tags)
         found.update(f"{variant.image.name}:{alias} on Python {variant.python.version}" for alias in variant.aliases)
     for image in matrix.images:
         found.update(f"{matrix.repository(image)} for {platform}" for platform in matrix.platforms)

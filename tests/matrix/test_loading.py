@@ -109,6 +109,13 @@ MISTAKES = {
     "alias that is a tag": (LATEST, "python3.8-slim: {os: slim}", "two variants with one tag: python3.8-slim is the tag"),
     "alias like a dated tag": (LATEST, "python3.8-slim-20261122: {os: slim}", "looks like a dated or version tag of"),
     "alias like a version tag": (LATEST, "0.18.0-python3.14-slim: {os: slim}", "looks like a dated or version tag of"),
+    "alias like a tag of another Python": (LATEST, "3.14-slim: {os: slim}", "names Python 3.14, but it would point at 3.15"),
+    "tag twice": ('"{python}{os}"', '"{tag}-{day}"', "{tag}-{day} is listed twice"),
+    "tag with an unknown part": ('"{python}{os}"', '"{pyton}{os}"', "{pyton} is unknown; did you mean python? allowed: tag"),
+    "tag that is none": ('"{python}{os}"', '"{python} {os}"', "'{python} {os}' is not a tag: allowed are letters"),
+    "tag without an OS": ('"{server}-{tag}"', '"{python}"', "two variants with one tag: hypercorn:python3.8 (line"),
+    "tag without a Python": ('"{server}-{tag}"', '"{server}{os}"', "two variants with one tag: hypercorn:python3.8 (line"),
+    "tag like a version tag": ('"{python}{os}"', '"1-{tag}"', "1-python3.8 looks like a dated or version tag of python3.8"),
     # what does not fit together
     "parent of itself": ("parent: hypercorn", "parent: hypercorn-fastapi", "an image cannot be its own ancestor: hypercorn-f"),
     "no base": (f"full: {BASE}, ", "", "Python 3.9 has no base for full: name the official image, or exclude the cell"),
@@ -183,6 +190,7 @@ ELSEWHERE = {
     "missing key of a Python",
     "no reason",  # the exclusion's first line
     "bracket left open",  # where YAML noticed
+    "tag like a version tag",  # the first pattern
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 
 import pytest
@@ -37,9 +36,12 @@ def test_the_order_is_that_of_versions_not_of_letters(matrix: Matrix) -> None:
 def test_tags(matrix: Matrix, python: str, os: str, tag: str) -> None:
     variant = matrix.variant("hypercorn", python, os)
     assert variant.tag == tag
-    assert variant.version_tag == f"{variant.server_version}-{tag}"
-    assert variant.dated_tag(datetime.date(2026, 1, 2)) == f"{tag}-20260102"
-    assert variant.tags == (tag, variant.version_tag)
+    short = tag.removeprefix("python")
+    release = variant.base.removeprefix("python:")
+    assert variant.lasting_tags == (tag, short, release)
+    assert variant.version_tags == (f"{variant.server_version}-{tag}",)
+    assert variant.dated_tags("20260102") == (f"{tag}-20260102",)
+    assert variant.tags == (*variant.lasting_tags, *variant.version_tags)
     assert variant.references[0] == f"hypercorn/hypercorn:{tag}"
     assert variant.directory == f"hypercorn/{tag}"
     assert variant.target == f"hypercorn-{tag}".replace(".", "-")
@@ -48,18 +50,23 @@ def test_tags(matrix: Matrix, python: str, os: str, tag: str) -> None:
 def test_aliases_are_the_newest_stable_python(matrix: Matrix) -> None:
     found = {(variant.image.name, alias): variant.tag for variant in matrix.variants for alias in variant.aliases}
     assert found == {
-        (image, alias): f"python3.15-{os}"
+        (image, alias): tag
         for image in ("hypercorn", "hypercorn-fastapi")
-        for alias, os in {"latest": "slim", "slim": "slim", "alpine": "alpine"}.items()
+        for tag, aliases in {
+            "python3.15": ["3"],
+            "python3.15-slim": ["3-slim", "latest", "slim"],
+            "python3.15-alpine": ["3-alpine", "alpine"],
+        }.items()
+        for alias in aliases
     }
     latest = matrix.variant("hypercorn", "3.15", "slim")
-    assert latest.tags == ("python3.15-slim", latest.version_tag, "latest", "slim")
+    assert latest.named_tags == (*latest.lasting_tags, "3-slim", "latest", "slim")
 
 
 def test_an_eol_python_takes_no_alias(repository: Repository) -> None:
     old = '  "3.15":\n    status: stable'
     repository.edit(old, old.replace("stable", "eol"))
-    assert repository.load().variant("hypercorn", "3.14", "slim").aliases == ("latest", "slim")
+    assert repository.load().variant("hypercorn", "3.14", "slim").aliases == ("3-slim", "latest", "slim")
     assert repository.load().variant("hypercorn", "3.15", "slim").aliases == ()
 
 
@@ -67,7 +74,7 @@ def test_an_alias_may_name_its_python(repository: Repository) -> None:
     repository.edit("latest: {os: slim}", 'previous: {os: full, python: "3.13"}')
     matrix = repository.load()
     assert matrix.variant("hypercorn", "3.13", "full").aliases == ("previous",)
-    assert matrix.variant("hypercorn", "3.15", "slim").aliases == ("slim",)
+    assert matrix.variant("hypercorn", "3.15", "slim").aliases == ("3-slim", "slim")
 
 
 def test_extras_are_dropped_with_their_reason(matrix: Matrix) -> None:
@@ -109,7 +116,7 @@ def test_a_child_installs_what_its_parent_has_not(matrix: Matrix) -> None:
     ("place", "left", "gone"),
     [
         ('python: "3.10"', 42, ("hypercorn", "3.10", "full")),
-        ("os: full", 32, ("hypercorn", "3.8", "full")),
+        ('os: full\n    python: "3.8"', 46, ("hypercorn", "3.8", "full")),
         ('python: ["3.10", "3.11"]\n    os: [full, alpine]', 40, ("hypercorn", "3.11", "alpine")),
         ('python: "3.10"\n    os: slim\n    image: hypercorn', 46, ("hypercorn-fastapi", "3.10", "slim")),
         ('python: "3.10"\n    os: slim\n    image: hypercorn-fastapi', 47, ("hypercorn-fastapi", "3.10", "slim")),
@@ -212,7 +219,7 @@ def test_a_new_python_is_one_entry_and_a_lock(generated: Repository) -> None:
     result = generated.run("--allow-removal")
     assert result.status == 0, result.err
     assert len(generated.load().variants) == 54
-    assert generated.load().variant("hypercorn", "3.16", "slim").aliases == ("latest", "slim")
+    assert generated.load().variant("hypercorn", "3.16", "slim").aliases == ("3-slim", "latest", "slim")
     assert (generated.build / "hypercorn/python3.16-alpine/Dockerfile").is_file()
 
 

@@ -55,12 +55,16 @@ def test_whatever_goes_wrong_with_one_variant_is_its_own(
 
     first, second = matrix.variants[:2]
     monkeypatch.setattr(push.Publisher, "one", one)
-    publisher = push.Publisher(*[None] * 9, builders=["some"])  # type: ignore[arg-type]
+    publisher = push.Publisher(*[None] * 8, builders=["some"])  # type: ignore[arg-type]
     outcomes = publisher.publish([Decision(variant, "build", "new") for variant in (first, second)])
     assert [(done.status, done.reason) for done in outcomes] == [("failed", reason), ("pushed", "")]
 
 
-def test_the_day_of_a_dated_tag() -> None:
-    assert str(push.day_of("1763880000")) == "2025-11-23"
+def test_a_source_date_epoch_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    assert push.source_date_epoch() is None
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1763880000")
+    assert push.source_date_epoch() == 1763880000
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "today")
     with pytest.raises(UserError, match="SOURCE_DATE_EPOCH=today"):
-        push.day_of("today")
+        push.source_date_epoch()

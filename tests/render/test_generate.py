@@ -44,7 +44,7 @@ def test_a_second_run_writes_nothing(generated: Repository) -> None:
 
 
 def test_a_change_touches_only_what_it_changes(generated: Repository) -> None:
-    generated.edit("python:3.8-alpine3.20", "python:3.8-alpine3.21")
+    generated.edit("python:3.8-alpine3.20", "python:3.8.20-alpine3.20")
     before = generated.snapshot()
     assert generated.run("--check").status == 1
     assert generated.run("--dry-run").status == 0

@@ -40,15 +40,18 @@ def test_golden_bake_entry(files: Files) -> None:
     target = bake["target"]["hypercorn-fastapi-python3-15-slim"]
     assert re.fullmatch(r"sha256:[0-9a-f]{64}", target["labels"].pop("io.hypercorn-images.inputs"))
     parent = bake["target"]["hypercorn-python3-15-slim"]["labels"]["io.hypercorn-images.inputs"]
-    version = bake["target"]["hypercorn-python3-15-slim"]["tags"][1].split(":")[1].split("-")[0]
+    version = bake["target"]["hypercorn-python3-15-slim"]["tags"][-1].split(":")[1].split("-")[0]
     assert target == {
         "context": ".",
         "dockerfile": "build/hypercorn-fastapi/python3.15-slim/Dockerfile",
         "tags": [
             "hypercorn/hypercorn-fastapi:python3.15-slim",
-            f"hypercorn/hypercorn-fastapi:{version}-python3.15-slim",
+            "hypercorn/hypercorn-fastapi:3.15-slim",
+            "hypercorn/hypercorn-fastapi:3.15-slim-trixie",
+            "hypercorn/hypercorn-fastapi:3-slim",
             "hypercorn/hypercorn-fastapi:latest",
             "hypercorn/hypercorn-fastapi:slim",
+            f"hypercorn/hypercorn-fastapi:{version}-python3.15-slim",
         ],
         "labels": {"io.hypercorn-images.parent": parent},
     }
@@ -72,7 +75,12 @@ def test_golden_description(matrix: Matrix) -> None:
             "trio": "trio was never part of the Python 3.9 images, and these are kept as they were published",
         },
         "base": "python:3.9-alpine3.22",
-        "references": ["hypercorn/hypercorn:python3.9-alpine", f"hypercorn/hypercorn:{version}-python3.9-alpine"],
+        "references": [
+            "hypercorn/hypercorn:python3.9-alpine",
+            "hypercorn/hypercorn:3.9-alpine",
+            "hypercorn/hypercorn:3.9-alpine3.22",
+            f"hypercorn/hypercorn:{version}-python3.9-alpine",
+        ],
         "directory": "build/hypercorn/python3.9-alpine",
     }
 

@@ -41,7 +41,7 @@ def test_a_registry_that_fails(small: Repository, when: Callable[[Request], bool
 def test_one_failure_does_not_hold_up_the_others(small: Repository) -> None:
     there = small.elsewhere("others")
     small.registry.fault = lambda request: 500 if request.tag and "/hypercorn/" in request.path else None
-    done = there.push("--unsigned", "--date", "20261122")
+    done = there.push("--unsigned")
     assert done.status == 1
     assert {row["variant"].partition(":")[0]: row["status"] for row in done.rows} == {
         "hypercorn": "failed",
@@ -49,9 +49,9 @@ def test_one_failure_does_not_hold_up_the_others(small: Repository) -> None:
     }
     assert f"left behind: hypercorn:{TAG};" in done.errors
     assert there.tags("hypercorn") == {}
-    assert len(there.tags("hypercorn-fastapi")) == 3
+    assert set(there.tags("hypercorn-fastapi")) == there.all_tags("hypercorn-fastapi")
     small.registry.fault = lambda request: None
-    assert [row["status"] for row in there.push("--unsigned", "--date", "20261122").rows] == ["pushed", "current"]
+    assert [row["status"] for row in there.push("--unsigned").rows] == ["pushed", "current"]
 
 
 def test_an_image_that_complains_gets_no_tag(small: Repository) -> None:

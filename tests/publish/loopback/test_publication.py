@@ -16,17 +16,16 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 from imagematrix.matrix.loading import load
 from imagematrix.registry import Registry as Client
-from tests.publish.loopback.conftest import BASE, TAG, Repository, make_key, verified
+from tests.publish.loopback.conftest import BASE, DAY, TAG, Repository, make_key, verified
 
 PLAIN, CHILD = f"hypercorn:{TAG}", f"hypercorn-fastapi:{TAG}"
-DAY = ("--date", "20261122")
 
 
 @pytest.fixture(scope="module")
 def first(repository: Repository) -> dict[str, str]:
     """The first publication of all: variant -> digest."""
     assert repository.plan() == {PLAIN: ("build", "new"), CHILD: ("build", "new")}
-    return repository.published(*DAY)
+    return repository.published()
 
 
 def layers(client: Client, repository: Repository, image: str, digest: str) -> list[str]:
@@ -38,8 +37,9 @@ def layers(client: Client, repository: Repository, image: str, digest: str) -> l
 
 def test_all_tags_name_what_was_pushed(repository: Repository, first: dict[str, str]) -> None:
     version = next(one for one in load(repository.root).variants if one.name == PLAIN).server_version
+    tags = {TAG, f"{version}-{TAG}", f"{TAG}-{DAY}", "3.13-alpine", "3.13-alpine3.24"}
     for image, name in (("hypercorn", PLAIN), ("hypercorn-fastapi", CHILD)):
-        assert repository.tags(image) == dict.fromkeys((f"{version}-{TAG}", TAG, f"{TAG}-20261122"), first[name])
+        assert repository.tags(image) == dict.fromkeys(tags, first[name])
 
 
 def test_the_child_has_its_parents_layers(repository: Repository, client: Client, first: dict[str, str]) -> None:
@@ -49,7 +49,7 @@ def test_the_child_has_its_parents_layers(repository: Repository, client: Client
 
 def test_what_has_not_changed_is_not_touched(repository: Repository, first: dict[str, str]) -> None:
     repository.registry.requests.clear()
-    assert repository.published(*DAY) == first
+    assert repository.published() == first
     assert {request.method for request in repository.registry.requests} <= {"GET", "HEAD"}
 
 
@@ -129,19 +129,31 @@ def test_a_lost_tag_comes_back_without_a_build(repository: Repository, client: C
     assert repository.tags()[lost] == first[PLAIN]
 
 
+def test_a_lost_dated_tag_comes_back_by_the_day_that_the_image_says(
+    repository: Repository, first: dict[str, str]
+) -> None:
+    repository.edit("matrix.yaml", '"{tag}-{day}"', '"{tag}-on-{day}"')
+    repository.commit()
+    assert repository.plan()[PLAIN] == ("tag", f"unchanged, but not under {TAG}-on-{DAY}")
+    assert [row["status"] for row in repository.push(BUILDER="there is none").rows] == ["tagged", "tagged"]
+    assert repository.tags()[f"{TAG}-on-{DAY}"] == first[PLAIN]
+    repository.edit("matrix.yaml", "-on-", "-")
+    repository.commit()
+
+
 def test_a_change_of_the_child_publishes_the_child_alone_and_moves_no_dated_tag(
     repository: Repository, client: Client, first: dict[str, str]
 ) -> None:
     repository.edit("matrix.yaml", "The Hypercorn server and the FastAPI framework", "Hypercorn and FastAPI")
     repository.commit()
     assert repository.plan() == {PLAIN: ("keep", "unchanged"), CHILD: ("build", "inputs changed")}
-    done = repository.push(*DAY)
+    done = repository.push()
     assert done.status == 0, done.errors
     now = {row["variant"]: row["digest"] for row in done.rows}
     assert now[PLAIN] == first[PLAIN]
     assert now[CHILD] != first[CHILD]
     assert repository.tags("hypercorn-fastapi")[TAG] == now[CHILD]
-    assert repository.tags("hypercorn-fastapi")[f"{TAG}-20261122"] == first[CHILD]
-    assert f"{TAG}-20261122 is there already and stays" in done.rows[1]["reason"]
+    assert repository.tags("hypercorn-fastapi")[f"{TAG}-{DAY}"] == first[CHILD]
+    assert f"{TAG}-{DAY} is there already and stays" in done.rows[1]["reason"]
     parent, child = (layers(client, repository, name.partition(":")[0], now[name]) for name in (PLAIN, CHILD))
     assert child[: len(parent)] == parent

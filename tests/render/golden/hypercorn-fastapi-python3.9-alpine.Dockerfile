@@ -63,6 +63,7 @@ LABEL org.opencontainers.image.base.name="${BASE}" \
       io.hypercorn-images.python="3.9" \
       io.hypercorn-images.end-of-life="2025-10-31" \
       io.hypercorn-images.os="alpine" \
+      io.hypercorn-images.tags="python3.9-alpine 3.9-alpine 3.9-alpine3.22 0.17.3-python3.9-alpine" \
       io.hypercorn-images.extras="uvloop" \
       io.hypercorn-images.dropped.h3="aioquic has no musllinux wheel for Python 3.8 and 3.9" \
       io.hypercorn-images.dropped.trio="trio was never part of the Python 3.9 images, and these are kept as they were published"

@@ -47,4 +47,5 @@ LABEL org.opencontainers.image.base.name="${BASE}" \
       io.hypercorn-images.python="3.13" \
       io.hypercorn-images.end-of-life="2029-10-31" \
       io.hypercorn-images.os="slim" \
+      io.hypercorn-images.tags="python3.13-slim 3.13-slim 3.13-slim-trixie 0.18.0-python3.13-slim" \
       io.hypercorn-images.extras="h3 trio uvloop"
