@@ -14,7 +14,7 @@ from tests.publish.loopback.registry import HANGS_UP, Request, is_blob, is_index
 
 
 def is_dated_tag(request: Request) -> bool:
-    return request.tag == f"{TAG}-20261122"
+    return request.tag == f"{TAG}-{DAY}"
 
 
 @pytest.mark.parametrize(
