@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.publish.loopback.conftest import ONE, TAG, Repository, is_moving_tag
+from tests.publish.loopback.conftest import DAY, ONE, TAG, Repository, is_moving_tag
 from tests.publish.loopback.registry import HANGS_UP, Request, is_blob, is_index
 
 
