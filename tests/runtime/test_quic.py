@@ -17,7 +17,7 @@ from hypercorn_image.listen import quic
 from tests.runtime.certificates import Authority
 from tests.runtime.h3 import Client, connected
 from tests.runtime.launching import CLASSES, Launch
-from tests.runtime.server import Server, wait_for
+from tests.runtime.server import RUNTIME, Server, wait_for
 from tests.runtime.test_protocols import quic_address, tls
 
 BIND = "127.0.0.1:0"
@@ -152,3 +152,28 @@ def test_a_quic_bind_that_goes_and_comes_back_while_old_workers_drain(server: La
 
         assert asyncio.run(remove_and_bring_back()) == (1_000_000, 200)
         assert "Reload failed" not in one.log
+
+
+def test_workers_beyond_the_places_of_http_3_are_said_and_serve_without_it(
+    server: Launch, tmp_path: Path, unprivileged: None
+) -> None:
+    conf = configure(tmp_path / "app", workers=1)
+    (tmp_path / "app/sitecustomize.py").write_text(
+        f"import sys\nsys.path.append({str(RUNTIME / 'opt/hypercorn')!r})\n"
+        "from hypercorn_image.listen import quic\nquic.PLACES = 1\n"
+    )
+    said = "HTTP/3 has places for 1 workers since the start; 2 more serve without it: restart the container"
+    with server(HYPERCORN_CONF=conf, QUIC_BIND=BIND, **tls(Authority(tmp_path / "certificates"))) as one:
+        one.serving()
+        assert "has places for" not in one.log
+        configure(tmp_path / "app", workers=3)
+        one.kill(signal.SIGHUP)
+        one.wait_log("Reload complete")
+        assert said in one.log
+
+        async def get() -> int:
+            async with connected(quic_address(one)) as client:
+                return (await client.get())[0]
+
+        assert [asyncio.run(get()) for _ in range(4)] == [200] * 4
+        assert one.stop() == 0

@@ -111,6 +111,10 @@ class Groups:
         """Return where `bind` is served, once it is."""
         return self._of[bind].address
 
+    def places(self, binds: Iterable[str]) -> int:
+        """Return how many workers can serve all of `binds`, once they are served."""
+        return min(self._of[bind].places for bind in binds)
+
     def not_steered(self) -> str:
         """Return why the kernel does not choose a worker by the client's address; nothing when it does."""
         return next((one.not_steered for one in self._groups.values() if one.not_steered), "")

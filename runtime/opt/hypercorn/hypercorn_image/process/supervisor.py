@@ -258,6 +258,9 @@ class Supervisor:
         not_steered = listeners.quic.not_steered()
         if not_steered and effective.config.workers > 1:
             self._say(words.Line("warning", words.NOT_STEERED, (not_steered,)))
+        places = listeners.quic.places(listeners.quic_binds) if listeners.quic_binds else effective.config.workers
+        if effective.config.workers > places:
+            self._say(words.Line("warning", words.NO_PLACE, (places, effective.config.workers - places)))
         where, config = listeners.describe(), effective.config
         if isinstance(action, wanted.ReloadComplete):
             self._say(words.Line("info", words.RELOAD_COMPLETE, (where,)))
