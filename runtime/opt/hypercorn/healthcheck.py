@@ -94,6 +94,8 @@ def main() -> str:
     targets = sorted((field for field in fields if len(field) == 3), key=lambda field: field[0].endswith("tls"))
     if not targets:
         return "the server is not up: it has not noted where it listens"
+    if "draining" in settings:
+        return "the server is draining: it stops soon (DRAIN_DELAY)"
     silent = settings.get("silent")
     if silent is not None:  # the others would answer
         return f"{silent} of {settings['workers']} workers {'does' if silent == '1' else 'do'} not respond"

@@ -30,8 +30,8 @@ ROUNDING = 0.001  # seconds
 ENDLESS = 10_000  # steps, far more than anything here needs
 
 
-def configured(number: int, workers: int) -> Generation:
-    return Generation(number, workers, GRACEFUL, STARTUP)
+def configured(number: int, workers: int, drain_delay: float = 0.0) -> Generation:
+    return Generation(number, workers, GRACEFUL, STARTUP, drain_delay)
 
 
 class World(RuleBasedStateMachine):
@@ -39,7 +39,7 @@ class World(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.now, self.pids, self.generations = 100.0, 0, 0
+        self.now, self.pids, self.generations, self.drain_delay = 100.0, 0, 0, 0.0
         self.elapsed = 0.0  # seconds by a clock that nobody sets back
         self.due: dict[tuple[int, wanted.Timer], float] = {}  # when a worker's limit runs out, by that clock
         self.fork_fails = False
@@ -81,7 +81,7 @@ class World(RuleBasedStateMachine):
             if workers is not None:
                 self.generations += 1
                 self.reloads.append(self.generations)
-                self.wanted.reload(configured(self.generations, workers))
+                self.wanted.reload(configured(self.generations, workers, self.drain_delay))
         elif isinstance(action, wanted.ReloadComplete):
             assert self.reloads, "a reload ends once"
             self.reloads = []
@@ -125,9 +125,14 @@ class World(RuleBasedStateMachine):
     def pick(self, data: st.DataObject, state: State) -> int:
         return data.draw(st.sampled_from(self.pids_in(state)))
 
-    @initialize(workers=st.integers(1, 3), serving=st.sampled_from([True, True, True, False]))
-    def the_container_starts(self, workers: int, serving: bool) -> None:
-        self.wanted = Wanted(configured(0, workers))
+    @initialize(
+        workers=st.integers(1, 3),
+        serving=st.sampled_from([True, True, True, False]),
+        drain_delay=st.sampled_from([0.0, 5.0]),
+    )
+    def the_container_starts(self, workers: int, serving: bool, drain_delay: float) -> None:
+        self.drain_delay = drain_delay
+        self.wanted = Wanted(configured(0, workers, drain_delay))
         self.react()
         for pid in self.pids_in(State.STARTING) if serving else []:
             self.serves(pid)
@@ -281,6 +286,13 @@ class World(RuleBasedStateMachine):
             assert all(limit is not None and limit.seconds <= most for limit in limits), "a stop that does not end"
 
     @invariant()
+    def a_drain_ends_in_a_stop(self) -> None:
+        if self.wanted.draining is not None and self.wanted.stopping is None:
+            wake_in = self.wanted.wake_in(self.now)
+            assert wake_in is not None, "the stop is never begun"
+            assert wake_in <= self.drain_delay, "the stop is begun too late"
+
+    @invariant()
     def a_worker_is_killed_when_its_limit_has_run_out(self) -> None:
         for pid, one in self.wanted.workers.items():
             if one.limit is not None and not one.killed:
@@ -318,7 +330,7 @@ class World(RuleBasedStateMachine):
         self.now += max(0.001, min(self.wanted.wake_in(self.now) or 0.0, 60.0))  # poll waits for a millisecond or more
 
     def finished(self) -> bool:
-        if self.wanted.stopping is not None:
+        if self.wanted.stopping is not None or self.wanted.draining is not None:
             return self.wanted.over
         states = {one.state for one in self.wanted.workers.values()}
         return states == {State.SERVING} and self.wanted.wake_in(self.now) is None
@@ -421,3 +433,46 @@ def test_a_start_in_time_is_not_said_to_be_slow() -> None:
     assert one.reconcile(1.0) == [wanted.Serving()]
     assert one.reconcile(100.0) == []
     assert one.wake_in(100.0) is None
+
+
+def serving(drain_delay: float) -> Wanted:
+    one = Wanted(configured(0, 1, drain_delay))
+    (fork,) = one.reconcile(0.0)
+    assert isinstance(fork, wanted.Fork)
+    one.forked(fork, 1, 0.0)
+    one.ready(1, 1.0)
+    assert one.reconcile(1.0) == [wanted.Serving()]
+    return one
+
+
+def test_a_stop_begins_after_the_drain_delay() -> None:
+    one = serving(drain_delay=5.0)
+    one.stop("SIGTERM received", 10.0)
+    assert one.reconcile(10.0) == [wanted.Draining("SIGTERM received", 5.0)]
+    assert one.wake_in(11.0) == 4.0
+    assert one.reconcile(14.9) == []
+    stopping, close = one.reconcile(15.0)
+    assert stopping == wanted.Stopping("DRAIN_DELAY is over")
+    assert close == wanted.CloseListeners(GRACEFUL), "the graceful timeout comes on top"
+
+
+def test_a_second_stop_ends_the_drain_delay() -> None:
+    one = serving(drain_delay=5.0)
+    one.stop("SIGTERM received", 10.0)
+    one.reconcile(10.0)
+    one.stop("SIGINT received", 11.0)
+    assert one.reconcile(11.0)[0] == wanted.Stopping("SIGINT received")
+
+
+def test_a_worker_that_dies_while_the_server_drains_is_replaced() -> None:
+    one = serving(drain_delay=5.0)
+    one.stop("SIGTERM received", 10.0)
+    one.reconcile(10.0)
+    one.ended(1, "SIGKILL", None, 11.0)
+    assert [type(action) for action in one.reconcile(11.0)] == [wanted.Died, wanted.Fork]
+
+
+def test_a_server_that_has_not_served_yet_does_not_drain() -> None:
+    one = Wanted(configured(0, 1, drain_delay=5.0))
+    one.stop("SIGTERM received", 1.0)
+    assert one.reconcile(1.0)[0] == wanted.Stopping("SIGTERM received")

@@ -59,7 +59,8 @@ def _serve(load: Callable[[], effective.Effective]) -> int:
                 return running.run(Worker(effective, loaded, listeners, one.quic, parent))
 
             on_serving = functools.partial(_note_serving, note)
-            return Supervisor(Configuration(found, listeners), load, be_worker, on_serving, note.silent).run()
+            first = Configuration(found, listeners)
+            return Supervisor(first, load, be_worker, on_serving, note.silent, note.draining).run()
     finally:
         listeners.close()
 
@@ -94,7 +95,7 @@ def _serve_alone(found: effective.Effective, listeners: Listeners, note: state.N
         where = listeners.describe()
         say("info", "Serving %s at %s, in this process (%s)", found.application, where, one.worker_class)
 
-    one.on_started = started
+    one.on_started, one.on_draining = started, note.draining
     return running.run(one)
 
 

@@ -391,6 +391,14 @@ _TIMES = [
         ("--keep-alive",),
     ),
     Option(
+        "DRAIN_DELAY",
+        kinds.SECONDS,
+        "0",
+        None,
+        "Seconds between SIGTERM and the stop, in which everything is served, the health check fails and "
+        "HEALTHCHECK_PATH answers 503; for load balancers that learn late. GRACEFUL_TIMEOUT follows.",
+    ),
+    Option(
         "GRACEFUL_TIMEOUT",
         kinds.SECONDS,
         "120",

@@ -44,17 +44,26 @@ class Note:
     def __init__(self) -> None:
         self._where: List[str] = []
         self._silent: List[str] = []
+        self._draining: List[str] = []
 
     def serves(self, where: List[str]) -> None:
         """Note the `lines` of what is served now."""
         self._where = where
-        write(self._where + self._silent)
+        self._write()
 
     def silent(self, number: int, workers: int) -> None:
         """Note how many of the workers do not respond. Written only when it changes, and not before it serves."""
         before, self._silent = self._silent, [f"silent\t{number}", f"workers\t{workers}"] if number else []
         if self._silent != before and self._where:
-            write(self._where + self._silent)
+            self._write()
+
+    def draining(self) -> None:
+        """Note that the stop is near."""
+        self._draining = ["draining\tyes"]
+        self._write()
+
+    def _write(self) -> None:
+        write(self._where + self._silent + self._draining)
 
 
 def write(note: Iterable[str]) -> None:

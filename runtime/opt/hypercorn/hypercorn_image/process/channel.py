@@ -13,6 +13,7 @@ READY, RECYCLE, FAILED, QUIC_CLOSED = "ready", "recycle", "failed", "quic-closed
 QUIC_NOT_REFUSED = "quic-not-refused"  # worker to parent; "reason": what the kernel says
 ALIVE = "alive"  # worker to parent, each `heartbeat.INTERVAL`: its event loop turns
 STOP = "stop"  # parent to worker; "seconds": for requests in progress; "last": nobody goes on accepting
+NOT_READY = "not-ready"  # parent to worker: the stop is near, and readiness is to fail
 REOPEN_LOGS = "reopen-logs"  # parent to worker
 
 

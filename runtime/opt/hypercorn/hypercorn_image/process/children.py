@@ -68,6 +68,10 @@ class Child:
         if starting:
             self._signal(signal.SIGTERM)
 
+    def not_ready(self) -> None:
+        """Tell it that whoever asks for its readiness is to hear that no more requests should come."""
+        self.sender.send(channel.NOT_READY)
+
     def reopen_logs(self) -> None:
         """Tell it to open its logs that are files again."""
         self.sender.send(channel.REOPEN_LOGS)

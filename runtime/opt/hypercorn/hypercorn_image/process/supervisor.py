@@ -34,8 +34,10 @@ class Configuration(NamedTuple):
 
     def generation(self, number: int) -> Generation:
         """Return it as `wanted` needs it."""
-        config = self.effective.config
-        return Generation(number, config.workers, float(config.graceful_timeout), float(config.startup_timeout))
+        config, drain_delay = self.effective.config, self.effective.variables.get("DRAIN_DELAY", 0.0)
+        return Generation(
+            number, config.workers, float(config.graceful_timeout), float(config.startup_timeout), drain_delay
+        )
 
 
 class Supervisor:
@@ -43,7 +45,8 @@ class Supervisor:
 
     `read` reads the configuration again, at SIGHUP, and raises StartError. `be_worker` serves, in a process just
     forked, and returns its exit status. `on_serving` is called with what all workers now serve, and the sockets,
-    `on_silent` again and again with how many workers do not respond, and how many there should be.
+    `on_silent` again and again with how many workers do not respond, and how many there should be,
+    `on_draining` when the stop is near.
     """
 
     def __init__(
@@ -53,9 +56,10 @@ class Supervisor:
         be_worker: BeWorker,
         on_serving: Callable[[Effective, Listeners], None],
         on_silent: Callable[[int, int], None],
+        on_draining: Callable[[], None],
     ) -> None:
         self._read, self._be_worker = read, be_worker
-        self._on_serving, self._on_silent = on_serving, on_silent
+        self._on_serving, self._on_silent, self._on_draining = on_serving, on_silent, on_draining
         self._newest = 0
         self._configurations = {self._newest: first}
         self._wanted = Wanted(first.generation(0))
@@ -216,6 +220,8 @@ class Supervisor:
             self._close_listeners(min(draining.HALF_OPEN, action.seconds))
         elif isinstance(action, wanted.ReadConfiguration):
             self._reload()
+        elif isinstance(action, wanted.Draining):
+            self._drain(action)
         elif isinstance(action, wanted.CannotServe):
             report(action.failure)
         elif isinstance(action, (wanted.Serving, wanted.ReloadComplete)):
@@ -224,6 +230,12 @@ class Supervisor:
             line = words.line(action)
             if line is not None:
                 self._say(line)
+
+    def _drain(self, draining: wanted.Draining) -> None:
+        for child in self._children.values():
+            child.not_ready()
+        self._on_draining()
+        self._say(words.Line("info", words.DRAINING, draining))
 
     def _fork(self, fork: wanted.Fork) -> None:
         configuration = self._configurations[fork.generation.number]
@@ -240,6 +252,8 @@ class Supervisor:
             return
         self._children[child.pid] = child
         self._wanted.forked(fork, child.pid, time.monotonic())
+        if self._wanted.draining is not None:
+            child.not_ready()
 
     def _be(self, one: Child, configuration: Configuration) -> int:
         """Serve, in a child just forked: without what belongs to the parent and to others."""

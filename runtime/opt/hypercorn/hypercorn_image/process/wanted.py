@@ -41,6 +41,7 @@ class Generation(NamedTuple):
     workers: int
     graceful_timeout: float
     startup_timeout: float
+    drain_delay: float = 0.0
 
 
 class State(Enum):
@@ -203,6 +204,13 @@ class Overdue(NamedTuple):
     seconds: float
 
 
+class Draining(NamedTuple):
+    """The stop begins in `seconds`. Until then requests are served, and whoever asks hears that no more should come."""
+
+    reason: str
+    seconds: float
+
+
 class Stopping(NamedTuple):
     """The stop begins."""
 
@@ -211,7 +219,7 @@ class Stopping(NamedTuple):
 
 Action = Union[
     Fork, Leave, Kill, CloseListeners, ReadConfiguration, Serving, Started, StillStarting, Replaced, Restarting, Died,
-    Left, FailedToStart, CannotServe, Resized, ReloadStarted, ReloadFailed, ReloadComplete, Overdue, Stopping,
+    Left, FailedToStart, CannotServe, Resized, ReloadStarted, ReloadFailed, ReloadComplete, Overdue, Draining, Stopping,
 ]  # fmt: skip
 
 
@@ -227,6 +235,7 @@ class Wanted:
         self.reload_asked = self.reloading = False
         self._fallback_reloading = False  # whether the reload to `fallback` was still on its way
         self.serving = False  # every slot has been served once
+        self.draining: Optional[Timer] = None  # the stop begins when it has run out
         self.stopping: Optional[Timer] = None
         self._at_once = False
         self.status = 0
@@ -353,11 +362,17 @@ class Wanted:
             self._actions.append(Resized(reason, self.generation.workers))
 
     def stop(self, reason: str, now: float, at_once: bool = False) -> None:
-        """All workers leave, within the graceful timeout. A second stop changes nothing of the first.
+        """All workers leave, within the graceful timeout, and after the drain delay.
 
-        But for one `at_once`: requests in progress are not waited for.
+        A second stop ends the delay, and changes nothing more. But for one `at_once`: requests in progress are not
+        waited for. Nobody sends requests to a server that has not served yet: it does not wait.
         """
         now = self._tick(now)
+        delay = 0.0 if at_once or not self.serving or self.stopping is not None else self.generation.drain_delay
+        if delay and self.draining is None:
+            self.draining = Timer(now, delay)
+            self._actions.append(Draining(reason, delay))
+            return
         self._stop(reason, now)
         if at_once and self.stopping is not None and not self._at_once:
             self._at_once = True
@@ -373,6 +388,8 @@ class Wanted:
     def reconcile(self, now: float) -> List[Action]:
         """Return what is to be done and said now, in this order. Call it until it returns nothing."""
         now = self._tick(now)
+        if self.draining is not None and self.draining.left(now) <= 0:
+            self._stop("DRAIN_DELAY is over", now)
         actions, self._actions = self._actions, []
         if self.stopping is not None:
             actions += self._leave_all(now)
@@ -390,6 +407,7 @@ class Wanted:
         if self.stopping is None:
             waits = [self._slot(slot).wait for slot in range(self.generation.workers) if self._lacks(slot)]
             moments += [wait.left(now) for wait in waits if wait is not None and wait.left(now) > 0]
+            moments += [self.draining.left(now)] if self.draining is not None else []
         return min(moments, default=None)
 
     def _tick(self, now: float) -> float:

@@ -11,6 +11,7 @@ from hypercorn_image.process import memory, wanted
 SERVING = "Serving %s at %s, %d %s worker%s"
 RELOAD_COMPLETE = "Reload complete; listening on %s"
 NOT_USED = "%s received; it is not used"
+DRAINING = "%s; draining for %g s, then stopping"
 STOPPED = "Stopped"
 NO_PROCESSES = "%s received; WEB_CONCURRENCY=0 has no worker processes: restart the container"
 NOT_RESIZED = "%s received; with QUIC_BIND the number of workers is changed by the configuration and SIGHUP"

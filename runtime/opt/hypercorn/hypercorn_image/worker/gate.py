@@ -86,6 +86,20 @@ class Gate:
         finally:
             self._sockets.discard(connection)
 
+    def not_ready(self, path: str) -> None:
+        """Answer 503 at `path` from now on: no more requests should come. All others are served as before."""
+        application = self._application
+
+        async def not_ready(scope: Dict[str, Any], receive: Any, send: Any) -> None:
+            if scope["type"] == "http" and scope["path"] == path:
+                headers = [(b"content-type", b"text/plain"), (b"content-length", b"9")]
+                await send({"type": "http.response.start", "status": 503, "headers": headers})
+                await send({"type": "http.response.body", "body": b"draining\n"})
+            else:
+                await application(scope, receive, send)
+
+        self._application = not_ready
+
     def leave(self) -> None:
         """Begin to say good-bye: send every open WebSocket a close frame and its application a disconnect."""
         self.leaving = True

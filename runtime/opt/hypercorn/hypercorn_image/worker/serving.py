@@ -48,6 +48,7 @@ class Serving:
             _install_h3()
         self._quic: Optional[List[Any]] = None
         self._quic_said = False
+        self._served = self._draining = False
 
     # ---- what an event loop does in its own way ----------------------------------------------------------------------
 
@@ -92,6 +93,8 @@ class Serving:
             if message["what"] == channel.STOP:
                 self.last = message["last"]
                 self.stop(message["seconds"])
+            elif message["what"] == channel.NOT_READY:
+                self._not_ready()
             elif message["what"] == channel.REOPEN_LOGS:
                 self._reopen_logs()
         if parent.ended:
@@ -104,7 +107,7 @@ class Serving:
         if number == signal.SIGQUIT:
             self.stop(0.0)
         elif number in (signal.SIGTERM, signal.SIGINT):
-            self.stop()
+            self._drain_or_stop(f"{signal.Signals(number).name} received")
         elif number == signal.SIGUSR1:
             if self._reopen_logs():
                 self.worker.log("info", words.LOGS_REOPENED)
@@ -112,6 +115,28 @@ class Serving:
             self.worker.log("info", "SIGUSR2 received; requests in progress: %d", self.gate.in_progress)
         else:
             self.worker.log("warning", words.NO_PROCESSES, signal.Signals(number).name)
+
+    def _drain_or_stop(self, reason: str) -> None:
+        """Stop after the drain delay; at once when it has begun already, or nothing is served yet."""
+        delay = self.worker.variables.get("DRAIN_DELAY", 0.0)
+        if not delay or self._draining or not self._served:
+            self.stop()
+            return
+        self._draining = True
+        self._not_ready()
+        self.worker.on_draining()
+        self.worker.log("info", words.DRAINING, reason, delay)
+
+        async def stop_later() -> None:
+            await self.sleep(delay)
+            self.stop()
+
+        self.spawn(stop_later)
+
+    def _not_ready(self) -> None:
+        path = self.worker.variables.get("HEALTHCHECK_PATH")
+        if path:
+            self.gate.not_ready(path)
 
     def _reopen_logs(self) -> bool:
         failures = logs.reopen(self.worker.config)
@@ -123,6 +148,7 @@ class Serving:
 
     async def trigger(self) -> None:
         """Run by Hypercorn as soon as it serves; its end is what makes Hypercorn stop."""
+        self._served = True
         self.worker.say(channel.READY)
         self.worker.on_started()
         self.spawn(self._beat)

@@ -56,6 +56,7 @@ class Worker:
         self.listening: List[int] = []  # descriptors
         self.udp: List[int] = []
         self.on_started: Callable[[], None] = lambda: None
+        self.on_draining: Callable[[], None] = lambda: None
 
     def prepare(self) -> None:
         """Set what `serve` would warn of or is ours to do, and import the application; raises StartError."""
