@@ -11,7 +11,7 @@ from imagematrix.matrix.model import Matrix
 from tests.conftest import REPOSITORY
 
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/fork.md", "docs/publishing.md")
-PAPERS = ("CHANGELOG.md", "SECURITY.md", "docs/support.md", "docs/tags.md")
+PAPERS = ("CHANGELOG.md", "SECURITY.md", *sorted(f"docs/{path.name}" for path in (REPOSITORY / "docs").glob("*.md")))
 ROOTS = (".", "imagematrix", ".github/workflows", "runtime/opt/hypercorn/hypercorn_image")
 """The folders that paths in CONTRIBUTING.md and docs/ are relative to."""
 MADE_LATER = {"locks/bases.json"}
@@ -26,7 +26,7 @@ def text(document: str) -> str:
 def test_every_link_to_a_file_leads_to_one() -> None:
     links = [
         (document, link)
-        for document in (*DOCUMENTS, *PAPERS)
+        for document in {*DOCUMENTS, *PAPERS}
         for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text(document))
     ]
     assert links
