@@ -132,7 +132,7 @@ def test_a_failed_fork_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> N
 
     config = Config.from_mapping(bind=[], certfile="c", keyfile="k", quic_bind=["127.0.0.1:0"], startup_timeout=1)
     first = Configuration(Effective(config, "", {}, ""), Listeners(config))
-    one = Supervisor(first, lambda: first.effective, lambda *_: 0, lambda *_: None, lambda *_: None)
+    one = Supervisor(first, lambda: first.effective, lambda *_: 0, lambda *_: None, lambda *_: None, lambda: None)
     monkeypatch.setattr(children.os, "fork", fails)
     before = len(list(Path("/proc/self/fd").iterdir()))
     one._fork(Fork(0, first.generation(0)))
