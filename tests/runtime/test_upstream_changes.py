@@ -20,6 +20,11 @@ start_server = asyncio.start_server
 asyncio.start_server = lambda *args, sock, **kwargs: start_server(
     *args, sock=socket.socket(fileno=os.dup(sock.fileno())), **kwargs)
 """
+OTHER_VERSION = """
+import os.path
+is_dir = os.path.isdir
+os.path.isdir = lambda path: "hypercorn-0" not in str(path) and is_dir(path)
+"""
 NO_FINALIZERS = """
 import atexit
 del atexit._clear
@@ -30,6 +35,7 @@ del atexit._clear
     ("change", "name", "environ"),
     [
         pytest.param(RENAMED_CLASS, "hypercorn-h2-connection", {}, id="a class"),
+        pytest.param(OTHER_VERSION, "hypercorn-http1", {}, id="a version"),
         pytest.param(NO_FINALIZERS, "python-finalizers", {"PRELOAD_APP": "true"}, id="a function"),
         pytest.param(OTHER_SOCKETS, "hypercorn-serves-on-its-sockets", {}, id="a way to serve"),
     ],

@@ -33,9 +33,13 @@ def test_each_is_used_always_or_with_a_feature_and_each_feature_uses_one() -> No
 @pytest.mark.parametrize(
     ("options", "variables", "features"),
     [
-        ({}, {}, {"asyncio"}),
-        ({"worker_class": "uvloop", "statsd_host": "a:1"}, {"PRELOAD_APP": True}, {"uvloop", "statsd", "preload"}),
-        ({"worker_class": "trio", "quic_bind": "a:1"}, {"HTTP1": "fast"}, {"trio", "quic", "http1"}),
+        ({}, {}, {"asyncio", "http1"}),
+        (
+            {"worker_class": "uvloop", "statsd_host": "a:1"},
+            {"PRELOAD_APP": True},
+            {"uvloop", "statsd", "preload", "http1"},
+        ),
+        ({"worker_class": "trio", "quic_bind": "a:1"}, {"HTTP1": "fast"}, {"trio", "quic"}),
         ({}, {"HTTP1": "hypercorn", "PRELOAD_APP": False}, {"asyncio"}),
     ],
 )

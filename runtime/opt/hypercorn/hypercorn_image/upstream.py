@@ -33,7 +33,7 @@ _FEATURES: Dict[str, Callable[[Any, Mapping[str, Any]], Any]] = {
     "quic": lambda config, variables: config.quic_bind,
     "statsd": lambda config, variables: config.statsd_host,
     "preload": lambda config, variables: variables.get("PRELOAD_APP"),
-    "http1": lambda config, variables: variables.get("HTTP1") == "fast",
+    "http1": lambda config, variables: variables.get("HTTP1") != "hypercorn" and config.worker_class != "trio",
 }
 
 

@@ -535,8 +535,8 @@ _OTHER = [
     ),
     Option(
         "HTTP1",
-        kinds.choice("hypercorn", "fast"),
-        "hypercorn",
+        kinds.choice("fast", "hypercorn"),
+        "fast",
         None,
         "`fast` reads plain HTTP/1.1 requests without h11, on asyncio and uvloop. With READ_TIMEOUT or "
         "KEEP_ALIVE_MAX_REQUESTS, or a version of Hypercorn that it does not know, it is `hypercorn`.",
