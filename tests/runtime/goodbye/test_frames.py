@@ -1,0 +1,106 @@
+"""HTTP/2's good-bye, frame by frame: what a client that reads on after a GOAWAY is told (RFC 9113, 6.8)."""
+
+from __future__ import annotations
+
+import signal
+import socket
+
+from h2.errors import ErrorCodes
+from hpack import Encoder
+from hyperframe.frame import (
+    Frame,
+    GoAwayFrame,
+    HeadersFrame,
+    PingFrame,
+    RstStreamFrame,
+    SettingsFrame,
+    WindowUpdateFrame,
+)
+
+from tests.runtime.launching import Launch, every_class
+from tests.runtime.server import connect
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+NO_LAST_STREAM = 2**31 - 1
+
+
+class Client:
+    """Sends and reads frames. Nothing is answered by itself, pings neither. It is not taken for one made with h2."""
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self.sock: socket.socket = connect(address)
+        self._encoder, self._buffer, self.stream = Encoder(), b"", -1
+        window = WindowUpdateFrame(0, window_increment=2**30)
+        settings = SettingsFrame(settings={SettingsFrame.MAX_CONCURRENT_STREAMS: 100})
+        self.sock.sendall(PREFACE + settings.serialize() + window.serialize())
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.sock.close()
+
+    def ask(self, path: str) -> int:
+        """Send a request and return its stream."""
+        self.stream += 2
+        headers = [(":method", "GET"), (":scheme", "http"), (":authority", "test"), (":path", path)]
+        frame = HeadersFrame(self.stream, data=self._encoder.encode(headers), flags=["END_HEADERS", "END_STREAM"])
+        self.sock.sendall(frame.serialize())
+        return self.stream
+
+    def read(self) -> Frame:
+        """Return the next frame; raises EOFError at the end of the connection."""
+        head = self._take(9)
+        frame, length = Frame.parse_frame_header(memoryview(head))
+        frame.parse_body(memoryview(self._take(length)))
+        return frame
+
+    def _take(self, length: int) -> bytes:
+        while len(self._buffer) < length:
+            data = self.sock.recv(65536)
+            if not data:
+                raise EOFError
+            self._buffer += data
+        taken, self._buffer = self._buffer[:length], self._buffer[length:]
+        return taken
+
+    def answer(self, stream: int) -> list[Frame]:
+        """Read until a stream has ended or was reset, or a GOAWAY has come; return what was read."""
+        read = [self.read()]
+        while not (isinstance(read[-1], GoAwayFrame) or (read[-1].stream_id == stream and ends(read[-1]))):
+            read.append(self.read())
+        return read
+
+
+def ends(frame: Frame) -> bool:
+    return isinstance(frame, RstStreamFrame) or "END_STREAM" in frame.flags
+
+
+@every_class
+def test_a_client_with_several_requests_hears_an_announcement_a_ping_and_the_last_stream(
+    server: Launch, worker_class: str
+) -> None:
+    with server(WORKER_CLASS=worker_class, WEB_CONCURRENCY=1, GRACEFUL_TIMEOUT=60) as one:
+        one.serving()
+        with Client(one.address) as client:
+            for _ in range(2):
+                client.ask("/slow?seconds=60")  # no moment is quiet
+            one.wait_events("slow", 2)
+            one.kill(signal.SIGHUP)
+            one.wait_log("Reload complete")
+            read = client.answer(client.ask("/"))
+            while not isinstance(read[-1], GoAwayFrame):
+                assert any(isinstance(frame, HeadersFrame) for frame in read), "served until it is announced"
+                read = client.answer(client.ask("/"))
+            assert read[-1].last_stream_id == NO_LAST_STREAM, "an announcement names no last stream"
+            ping = next(frame for frame in read if isinstance(frame, PingFrame))
+            client.sock.sendall(PingFrame(0, opaque_data=ping.opaque_data, flags=["ACK"]).serialize())
+            final = client.answer(0)[-1]
+            assert isinstance(final, GoAwayFrame)
+            assert final.last_stream_id == client.stream, "all that was sent before it was heard is served"
+            late = client.ask("/")
+            (reset,) = [frame for frame in client.answer(late) if frame.stream_id == late]
+            assert isinstance(reset, RstStreamFrame)
+            assert reset.error_code == ErrorCodes.REFUSED_STREAM, "it may be sent again"
+        one.kill(signal.SIGQUIT)
+        assert one.wait() == 0
