@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
-import inspect
 import socket
 import ssl
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +14,9 @@ import h2.connection
 import h2.events
 import h2.exceptions
 import hypercorn.protocol
+import hypercorn.trio
 import pytest
+import trio
 from aioquic.asyncio.client import connect
 from aioquic.h3.connection import H3_ALPN
 from aioquic.quic.configuration import QuicConfiguration
@@ -24,13 +24,17 @@ from hypercorn.config import Config
 from hypercorn_image import upstream
 from hyperframe.frame import GoAwayFrame
 
-from tests.runtime import h3
+from tests.runtime import h2ws, h3, server
 from tests.runtime.http1 import both as http1
 from tests.runtime.http1 import cases
 from tests.runtime.upstream import serving
 from tests.runtime.upstream.serving import HOST, configuration, opened
 
 both = pytest.mark.parametrize("worker_class", ["asyncio", "uvloop"])
+_HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nhost: test\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+    b"sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
 
 
 @both
@@ -171,19 +175,35 @@ def test_hypercorn_has_a_logger_that_sends_metrics(worker_class: str) -> None:
 @pytest.mark.parametrize("worker_class", ["asyncio", "trio"])
 @pytest.mark.holds("hypercorn-websocket-connection")
 def test_hypercorn_serves_a_websocket_by_an_object_that_its_send_leads_to(worker_class: str) -> None:
-    from hypercorn.protocol.h2 import H2Protocol
-    from hypercorn.protocol.h11 import H11Protocol
-    from hypercorn.protocol.ws_stream import WSStream
+    found: list[tuple[str, int, Any]] = []
 
-    def sources(function: Any) -> str:
-        return inspect.getsource(function)
+    async def notes(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "websocket":
+            await serving.hello(scope, receive, send)
+            return
+        await receive()
+        protocol, stream = upstream.connection_of(send)
+        found.append((type(protocol).__name__, stream, protocol.send.__self__))
+        await send({"type": "websocket.accept"})
+        await receive()
 
-    module = importlib.import_module(f"hypercorn.{worker_class}.tcp_server")
-    assert "self.app_send" in sources(WSStream.handle)
-    for protocol in (H11Protocol, H2Protocol):
-        assert "self.stream_send,\n" in sources(protocol._create_stream)
-    assert "self.protocol_send,\n" in sources(module.TCPServer.run)
-    assert ("self.writer" if worker_class == "asyncio" else "self.stream") in sources(module.TCPServer._close)
+    def open_both() -> None:
+        with server.connect((HOST, port)) as sock:
+            sock.sendall(_HANDSHAKE)
+            assert sock.recv(65536).startswith(b"HTTP/1.1 101 ")
+        with server.connect((HOST, port)) as sock:
+            h2ws.Connection(sock).open_websocket()
+
+    with opened() as tcp:
+        port = tcp.getsockname()[1]
+        if worker_class == "trio":
+            options: dict[str, Any] = {"shutdown_trigger": lambda: trio.to_thread.run_sync(open_both), "mode": "asgi"}
+            trio.run(lambda: hypercorn.trio.serve(notes, configuration(tcp), **options))
+        else:
+            serving.serve("asyncio", configuration(tcp), lambda loop: asyncio.to_thread(open_both), notes)
+    assert [(name, stream) for name, stream, _ in found] == [("H11Protocol", 1), ("H2Protocol", 1)]
+    for _, _, served_by in found:
+        assert served_by.stream.socket if worker_class == "trio" else served_by.writer.transport
 
 
 @pytest.mark.holds("hypercorn-h3-connection")
