@@ -54,7 +54,8 @@ def test_the_fast_path_does_what_hypercorn_does(worker_class: str) -> None:
 
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "-".join(options))
 def test_options_mean_the_same(options: dict[str, Any]) -> None:
-    different = differences([case for case in SOME if "h2c" not in case.name], **options)
+    # Over HTTP/2 the date is compressed: it cannot be left out of the comparison.
+    different = differences([case for case in SOME if b"h2c" not in b"".join(case.pieces)], **options)
     assert not different, f"{len(different)} differ; the first:\n{different[0]}"
 
 
