@@ -156,22 +156,24 @@ def test_a_new_base_digest_publishes_exactly_what_is_on_that_base(repository: Pa
     assert {reason.partition(":")[0] for reason in changed.values()} == {"base changed"}
 
 
+def rebuilt_with_a_new(package: str, repository: Path, before: dict[str, Published]) -> dict[str, str]:
+    """Lock another version of a package for Python 3.13; return what is then built, and why."""
+    lock = repository / "locks/python3.13.txt"
+    line = next(line for line in lock.read_text().splitlines() if line.startswith(f"{package}=="))
+    edit(repository, "locks/python3.13.txt", line, f"{package}==99.0 \\")
+    return {name: one.reason for name, one in plan(repository, before).items() if one.action == "build"}
+
+
 def test_a_new_wheel_publishes_the_images_it_is_in_and_their_children(repository: Path) -> None:
     before = published(repository)
-    lock = repository / "locks/python3.13.txt"
-    first = next(line for line in lock.read_text().splitlines() if line.startswith("hypercorn=="))
-    edit(repository, "locks/python3.13.txt", first, "hypercorn==99.0 \\")
-    changed = {name: one.reason for name, one in plan(repository, before).items() if one.action == "build"}
+    changed = rebuilt_with_a_new("hypercorn", repository, before)
     cells = [one for one in MATRIX.variants if one.python.version == "3.13"]
     assert changed == {one.name: "parent changed: hypercorn" if one.image.parent else "inputs changed" for one in cells}
 
 
 def test_a_childs_own_wheel_leaves_its_parent_alone(repository: Path) -> None:
     before = published(repository)
-    lock = repository / "locks/python3.13.txt"
-    line = next(line for line in lock.read_text().splitlines() if line.startswith("fastapi=="))
-    edit(repository, "locks/python3.13.txt", line, "fastapi==99.0 \\")
-    changed = {name: one.reason for name, one in plan(repository, before).items() if one.action == "build"}
+    changed = rebuilt_with_a_new("fastapi", repository, before)
     cells = [one for one in MATRIX.variants if one.python.version == "3.13" and one.image.parent]
     assert changed == {one.name: "inputs changed" for one in cells}
 

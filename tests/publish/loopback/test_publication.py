@@ -15,6 +15,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from imagematrix.matrix.loading import load
+from imagematrix.registry import Published
 from imagematrix.registry import Registry as Client
 from tests.publish.loopback.conftest import BASE, DAY, TAG, Repository, make_key, verified
 
@@ -26,6 +27,13 @@ def first(repository: Repository) -> dict[str, str]:
     """The first publication of all: variant -> digest."""
     assert repository.plan() == {PLAIN: ("build", "new"), CHILD: ("build", "new")}
     return repository.published()
+
+
+def inspected(repository: Repository, client: Client, image: str, digest: str) -> Published:
+    """Return what the registry has under a digest."""
+    found = client.inspect(f"{repository.environment['REGISTRY']}/{image}@{digest}")
+    assert found
+    return found
 
 
 def layers(client: Client, repository: Repository, image: str, digest: str) -> list[str]:
@@ -57,8 +65,7 @@ def test_index_and_image_are_signed_with_the_key(
     repository: Repository, client: Client, first: dict[str, str], key: Path, tmp_path: Path
 ) -> None:
     digest = first[PLAIN]
-    index = client.inspect(f"{repository.environment['REGISTRY']}/hypercorn@{digest}")
-    assert index
+    index = inspected(repository, client, "hypercorn", digest)
     for one in (digest, *index.platforms.values()):
         verified(repository, key, "hypercorn", one)
     make_key(tmp_path)
@@ -69,8 +76,7 @@ def test_index_and_image_are_signed_with_the_key(
 def test_the_bill_of_materials_is_valid_and_complete(
     repository: Repository, client: Client, first: dict[str, str], key: Path
 ) -> None:
-    index = client.inspect(f"{repository.environment['REGISTRY']}/hypercorn-fastapi@{first[CHILD]}")
-    assert index
+    index = inspected(repository, client, "hypercorn-fastapi", first[CHILD])
     (found,) = verified(repository, key, "hypercorn-fastapi", index.platforms["linux/amd64"], "cyclonedx")
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(found)) is None
     listed = {one["name"]: one["version"] for one in found["components"]}
@@ -82,8 +88,7 @@ def test_the_bill_of_materials_is_valid_and_complete(
 def test_the_provenance_names_commit_and_base(
     repository: Repository, client: Client, first: dict[str, str], key: Path
 ) -> None:
-    index = client.inspect(f"{repository.environment['REGISTRY']}/hypercorn@{first[PLAIN]}")
-    assert index
+    index = inspected(repository, client, "hypercorn", first[PLAIN])
     (found,) = verified(repository, key, "hypercorn", index.platforms["linux/amd64"], "slsaprovenance1")
     lock = json.loads((repository.root / "locks/bases.json").read_text())
     text = json.dumps(found)
@@ -94,8 +99,7 @@ def test_the_provenance_names_commit_and_base(
 def test_the_image_says_when_its_commit_was_made_and_which_digest_its_base_has(
     repository: Repository, client: Client, first: dict[str, str]
 ) -> None:
-    index = client.inspect(f"{repository.environment['REGISTRY']}/hypercorn@{first[PLAIN]}")
-    assert index
+    index = inspected(repository, client, "hypercorn", first[PLAIN])
     command = ["git", "show", "--no-patch", "--format=%ct", index.labels["org.opencontainers.image.revision"]]
     time = int(subprocess.run(command, cwd=repository.root, check=True, capture_output=True).stdout)
     created = datetime.datetime.fromisoformat(index.labels["org.opencontainers.image.created"])
@@ -107,8 +111,7 @@ def test_the_image_says_when_its_commit_was_made_and_which_digest_its_base_has(
 def test_no_secret_is_in_a_label_or_a_log(
     repository: Repository, client: Client, first: dict[str, str], key: Path
 ) -> None:
-    index = client.inspect(f"{repository.environment['REGISTRY']}/hypercorn@{first[PLAIN]}")
-    assert index
+    index = inspected(repository, client, "hypercorn", first[PLAIN])
     assert "COSIGN" not in json.dumps(dict(index.labels))
     assert "cert =" not in json.dumps(dict(index.labels))
 

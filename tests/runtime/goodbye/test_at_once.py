@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import signal
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.runtime.goodbye.reloading import while_reloading
 from tests.runtime.launching import Launch, every_class
 from tests.runtime.server import Server
 
@@ -28,14 +28,14 @@ class Burst:
 
     def __init__(self, one: Server, body: bytes) -> None:
         self.answered, self.again, self.lost = 0, 0, [""][:0]
-        self._url, self._body, self._stopping = "http://{}:{}/".format(*one.address), body, False
+        self._url, self._body, self.stopping = "http://{}:{}/".format(*one.address), body, False
 
     async def run(self) -> None:
         async with httpx.AsyncClient(http1=False, http2=True, timeout=20) as client:
             await asyncio.gather(*[self._ask(client) for _ in range(AT_ONCE)])
 
     async def _ask(self, client: httpx.AsyncClient) -> None:
-        while not self._stopping:
+        while not self.stopping:
             sent: list[int] = []
 
             async def trace(name: str, info: dict[str, Any], sent: list[int] = sent) -> None:
@@ -57,18 +57,6 @@ class Burst:
                 self.answered += answer.status_code == 200
                 self.again += len(sent) - 1
 
-    async def while_reloading(self, one: Server, reloads: int) -> None:
-        """Send requests while workers are replaced."""
-        tasks = [asyncio.create_task(self.run()) for _ in range(CONNECTIONS)]
-        for count in range(1, reloads + 1):
-            goal = self.answered + CONNECTIONS * AT_ONCE * 2
-            while self.answered < goal and not self.lost:
-                await asyncio.sleep(0.01)
-            one.kill(signal.SIGHUP)
-            await asyncio.to_thread(one.wait_log, "Reload complete", count)
-        self._stopping = True
-        await asyncio.gather(*tasks)
-
 
 @every_class
 @pytest.mark.parametrize("body", [b"", b"x" * 100_000], ids=["gets", "uploads"])
@@ -78,7 +66,8 @@ def test_reloads_lose_no_request_of_clients_that_send_many_at_once(
     with server(WORKER_CLASS=worker_class, ACCESS_LOG="") as one:
         one.serving()
         burst = Burst(one, body)
-        asyncio.run(burst.while_reloading(one, RELOADS))
+        more = CONNECTIONS * AT_ONCE * 2
+        asyncio.run(while_reloading(one, burst, at_once=CONNECTIONS, reloads=RELOADS, more=more))
         print(f"{worker_class}: {burst.answered} answered, {burst.again} sent again, {len(burst.lost)} lost")
         assert burst.lost == []
         assert burst.again <= CONNECTIONS * AT_ONCE * RELOADS

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.runtime.certificates import Authority
+from tests.runtime.goodbye.reloading import while_reloading
 from tests.runtime.h3 import Rejected, connected
 from tests.runtime.launching import Launch, every_class
 from tests.runtime.server import Server
@@ -66,15 +67,7 @@ class Clients:
 def test_reloads_lose_no_request(server: Launch, worker_class: str, tmp_path: Path, unprivileged: None) -> None:
     async def load(one: Server) -> Clients:
         clients = Clients(quic_address(one))
-        tasks = [asyncio.create_task(clients.run()) for _ in range(CLIENTS)]
-        for count in range(1, RELOADS + 1):
-            goal = clients.answered + 20
-            while clients.answered < goal and not clients.lost:
-                await asyncio.sleep(0.01)
-            one.kill(signal.SIGHUP)
-            await asyncio.to_thread(one.wait_log, "Reload complete", count)
-        clients.stopping = True
-        await asyncio.gather(*tasks)
+        await while_reloading(one, clients, at_once=CLIENTS, reloads=RELOADS, more=20)
         return clients
 
     with server(**settings(tmp_path, worker_class)) as one:

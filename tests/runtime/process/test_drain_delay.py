@@ -7,13 +7,11 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.local import need
+from tests.runtime.haproxy import haproxy
 from tests.runtime.launching import Launch, every_class
 from tests.runtime.load import Load
 from tests.runtime.process.clients import free_ports
@@ -73,29 +71,24 @@ def test_a_worker_that_is_replaced_while_the_server_drains_is_not_ready_either(s
         assert one.wait() == 0
 
 
-@contextmanager
-def haproxy(directory: Path, ports: list[int]) -> Iterator[str]:
-    """HAProxy that hears late that a server is not ready, and sends nothing again; it yields its unix socket's path."""
-    need("haproxy", package="haproxy")
-    path = directory / "haproxy.socket"
-    servers = "\n".join(f"  server s{port} 127.0.0.1:{port} check inter 200ms fall 2 rise 1" for port in ports)
-    (directory / "haproxy.cfg").write_text(
-        "defaults\n  mode http\n  timeout connect 5s\n  timeout client 30s\n  timeout server 30s\n  retries 0\n"
-        f"frontend f\n  bind unix@{path}\n  default_backend b\n"
-        f"backend b\n  option httpchk GET /ready\n  http-reuse always\n{servers}\n"
-    )
-    with subprocess.Popen(["haproxy", "-db", "-f", str(directory / "haproxy.cfg")]) as process:
-        try:
-            wait_for(path.exists, "socket of HAProxy")
-            yield str(path)
-        finally:
-            process.kill()
+def test_a_reload_while_the_server_drains_is_done_and_its_workers_are_not_ready(server: Launch, tmp_path: Path) -> None:
+    socket_path = str(tmp_path / "socket")
+    with server(BIND=f"unix:{socket_path}", WEB_CONCURRENCY=2, DRAIN_DELAY=600, HEALTHCHECK_PATH="/ready") as one:
+        one.serving()
+        one.kill(signal.SIGTERM)
+        one.wait_log("draining")
+        one.kill(signal.SIGHUP)
+        one.wait_log("Reload complete")
+        wait_for(lambda: {request(socket_path, "/ready")[0] for _ in range(20)} == {503}, "readiness that fails")
+        assert request(socket_path, "/")[0] == 200
+        assert one.stop() == 0
 
 
 def test_behind_haproxy_servers_are_replaced_one_by_one_and_no_request_fails(server: Launch, tmp_path: Path) -> None:
     ports = free_ports(socket.SOCK_STREAM, 2)
     settings = {"DRAIN_DELAY": 2, "HEALTHCHECK_PATH": "/ready", "ACCESS_LOG": "", "WEB_CONCURRENCY": 1}
-    with haproxy(tmp_path, ports) as path:
+    addresses = [("127.0.0.1", port) for port in ports]
+    with haproxy(tmp_path, addresses, "check inter 200ms fall 2 rise 1", "option httpchk GET /ready") as path:
         started = [server(BIND=f"127.0.0.1:{port}", **settings) for port in ports]
         servers = [one.__enter__().serving() for one in started]
         try:

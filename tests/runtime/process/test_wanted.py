@@ -371,11 +371,25 @@ def test_a_stop_ends_though_nobody_leaves() -> None:
     assert sorted(killed) == [1, 2, 3]
 
 
-def test_a_replacement_that_hangs_is_given_up_and_said() -> None:
-    one = Wanted(configured(0, 1))
+def starting(drain_delay: float = 0.0) -> Wanted:
+    """Return a server whose only worker, with pid 1, starts at 0 s."""
+    one = Wanted(configured(0, 1, drain_delay))
     (fork,) = one.reconcile(0.0)
     assert isinstance(fork, wanted.Fork)
     one.forked(fork, 1, 0.0)
+    return one
+
+
+def serving(drain_delay: float = 0.0) -> Wanted:
+    """Return the same, and it serves from 1 s on."""
+    one = starting(drain_delay)
+    one.ready(1, 1.0)
+    assert one.reconcile(1.0) == [wanted.Serving()]
+    return one
+
+
+def test_a_replacement_that_hangs_is_given_up_and_said() -> None:
+    one = starting()
     one.ready(1, 2.0)
     one.reconcile(2.0)
     one.reload(configured(1, 1))
@@ -393,10 +407,7 @@ def test_a_replacement_that_hangs_is_given_up_and_said() -> None:
 
 
 def test_a_worker_that_served_before_it_heard_that_it_is_to_leave_has_the_time_for_its_requests() -> None:
-    one = Wanted(configured(0, 1))
-    (fork,) = one.reconcile(0.0)
-    assert isinstance(fork, wanted.Fork)
-    one.forked(fork, 1, 0.0)
+    one = starting()
     one.stop("SIGTERM received", 1.0)
     assert [type(action) for action in one.reconcile(1.0) + one.reconcile(1.0)][-1] is wanted.Leave
     assert one.wake_in(1.0) == wanted.WHILE_STARTING
@@ -410,10 +421,7 @@ def test_a_worker_that_served_before_it_heard_that_it_is_to_leave_has_the_time_f
 
 
 def test_a_first_start_that_hangs_is_said_once_and_a_stop_ends_it() -> None:
-    one = Wanted(configured(0, 1))
-    (fork,) = one.reconcile(0.0)
-    assert isinstance(fork, wanted.Fork)
-    one.forked(fork, 1, 0.0)
+    one = starting()
     assert one.reconcile(29.0) == []
     assert one.reconcile(30.0) == [wanted.StillStarting(1, 30.0)]
     assert one.wake_in(30.0) is None, "a first start takes as long as it takes"
@@ -425,24 +433,9 @@ def test_a_first_start_that_hangs_is_said_once_and_a_stop_ends_it() -> None:
 
 
 def test_a_start_in_time_is_not_said_to_be_slow() -> None:
-    one = Wanted(configured(0, 1))
-    (fork,) = one.reconcile(0.0)
-    assert isinstance(fork, wanted.Fork)
-    one.forked(fork, 1, 0.0)
-    one.ready(1, 1.0)
-    assert one.reconcile(1.0) == [wanted.Serving()]
+    one = serving()
     assert one.reconcile(100.0) == []
     assert one.wake_in(100.0) is None
-
-
-def serving(drain_delay: float) -> Wanted:
-    one = Wanted(configured(0, 1, drain_delay))
-    (fork,) = one.reconcile(0.0)
-    assert isinstance(fork, wanted.Fork)
-    one.forked(fork, 1, 0.0)
-    one.ready(1, 1.0)
-    assert one.reconcile(1.0) == [wanted.Serving()]
-    return one
 
 
 def test_a_stop_begins_after_the_drain_delay() -> None:
