@@ -207,8 +207,7 @@ def stand_in(host_engine: Engine, name: str) -> Iterator[str]:
         register(host_engine, one)
         yield name
     finally:
-        _quietly(*host_engine.buildx, "rm", name)
-        one.remove()
+        forget(host_engine.buildx, one)
 
 
 def remove_orphans(buildx: Sequence[str]) -> None:
@@ -218,13 +217,18 @@ def remove_orphans(buildx: Sequence[str]) -> None:
             pid, started = json.loads(record.read_text(encoding="utf-8"))
             if processes.start_time(pid) != started:
                 say(f"removing the builder {record.parent.name}, which a killed run left")
-                _quietly(*buildx, "rm", record.parent.name)
-                StandIn(record.parent.name).remove()
+                forget(buildx, StandIn(record.parent.name))
+
+
+def forget(buildx: Sequence[str], one: StandIn) -> None:
+    """Remove a stand-in, and make it unknown to buildx."""
+    _quietly(*buildx, "rm", one.name)
+    one.remove()
 
 
 def register(host_engine: Engine, one: StandIn) -> None:
     """Make a stand-in known to buildx, as the builder of its name."""
-    subprocess.run([*host_engine.buildx, "rm", one.name], capture_output=True)
+    _quietly(*host_engine.buildx, "rm", one.name)
     command = [*host_engine.buildx, "create", "--name", one.name, "--driver", "remote", f"unix://{one.socket}"]
     subprocess.run(command, check=True, capture_output=True)
 

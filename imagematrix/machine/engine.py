@@ -43,7 +43,7 @@ class Engine:
 
 
 def ensure() -> Engine:
-    """Return the engine that answers; where none does, install and start one, telling `say`.
+    """Return the engine that answers; where none does, install and start one, saying so.
 
     Raises UserError saying what to do where that is not possible: an engine that DOCKER_HOST or the docker context
     names does not answer, no root, not Debian or Ubuntu, or the daemon does not come up.

@@ -608,6 +608,11 @@ BY_FLAG: Dict[str, Option] = {flag: option for option in TABLE for flag in optio
 BY_OPTION: Dict[str, Option] = {option.option: option for option in TABLE if option.option}
 
 
+def value(variables: Mapping[str, Any], name: str) -> Any:
+    """Return what `variables` say of the variable `name`, or its default, which must be one that can be read."""
+    return variables[name] if name in variables else BY_VARIABLE[name].kind.read(BY_VARIABLE[name].default)
+
+
 def problem(option: Option, source: str, text: str) -> str:
     """Return the one line that says that `text`, given as `source`, is not allowed."""
     shown = "(not shown)" if option.secret else repr(text)

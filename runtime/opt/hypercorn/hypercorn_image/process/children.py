@@ -9,11 +9,10 @@ from typing import Any, Callable, List, Optional
 
 from hypercorn_image.errors import StartError
 from hypercorn_image.process import channel
+from hypercorn_image.process.signals import FROM_OPERATORS, name
 
 # A worker acts on none of these, and by default each would end it. They may reach it by way of the process group.
-_PARENTS = (
-    signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU,
-)  # fmt: skip
+_PARENTS = [number for number in FROM_OPERATORS if number != signal.SIGTERM]
 
 
 class Child:
@@ -111,9 +110,5 @@ def _exit_with(run: Callable[[], int]) -> None:
 def how_ended(status: int) -> str:
     """Return in words how a process ended, from the status that `waitpid` gives."""
     if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        try:
-            return signal.Signals(number).name
-        except ValueError:
-            return f"signal {number}"
+        return name(os.WTERMSIG(status))
     return f"status {os.WEXITSTATUS(status)}"

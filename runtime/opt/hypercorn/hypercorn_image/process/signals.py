@@ -10,9 +10,8 @@ import signal
 from typing import Iterable, List, Optional
 
 STOPS = (signal.SIGTERM, signal.SIGINT)
-USED = (
+FROM_OPERATORS = (
     *STOPS, signal.SIGQUIT, signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR1, signal.SIGUSR2,
-    signal.SIGCHLD,
 )  # fmt: skip
 # By default each ends a process that is not PID 1: a container must not die of somebody's guess.
 UNUSED = (
@@ -42,7 +41,8 @@ class Signals:
         for descriptor in self.descriptors:
             os.set_blocking(descriptor, False)
         signal.set_wakeup_fd(self.descriptors[1], warn_on_full_buffer=False)
-        for number in (*USED, *(one for one in UNUSED if signal.getsignal(one) is signal.SIG_DFL)):
+        free = [number for number in UNUSED if signal.getsignal(number) is signal.SIG_DFL]
+        for number in (*FROM_OPERATORS, signal.SIGCHLD, *free):
             signal.signal(number, lambda number, _: self._noted.append(number))
 
     def take(self) -> List[int]:

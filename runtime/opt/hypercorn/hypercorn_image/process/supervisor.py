@@ -11,6 +11,7 @@ import time
 from typing import Any, Callable, Dict, List, NamedTuple, Set
 
 from hypercorn_image import logs
+from hypercorn_image.config import options
 from hypercorn_image.config.effective import Effective
 from hypercorn_image.errors import StartError, report
 from hypercorn_image.listen import draining
@@ -34,7 +35,7 @@ class Configuration(NamedTuple):
 
     def generation(self, number: int) -> Generation:
         """Return it as `wanted` needs it."""
-        config, drain_delay = self.effective.config, self.effective.variables.get("DRAIN_DELAY", 0.0)
+        config, drain_delay = self.effective.config, options.value(self.effective.variables, "DRAIN_DELAY")
         return Generation(
             number, config.workers, float(config.graceful_timeout), float(config.startup_timeout), drain_delay
         )

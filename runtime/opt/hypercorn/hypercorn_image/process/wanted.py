@@ -19,7 +19,6 @@ ROUNDING = 0.01  # seconds
 WHILE_STARTING = 0.5  # seconds that a worker has to end which serves nothing yet
 SLOWER = 5  # times the slowest start so far, and
 AT_LEAST = 60.0  # seconds: what a start may take beyond STARTUP_TIMEOUT while other workers serve
-
 SAID_AFTER = 30.0  # seconds after which the log says that a worker is still starting
 
 
@@ -374,7 +373,7 @@ class Wanted:
             self._actions.append(Draining(reason, delay))
             return
         self._stop(reason, now)
-        if at_once and self.stopping is not None and not self._at_once:
+        if at_once and not self._at_once:
             self._at_once = True
             self.stopping = Timer(now, 0.0)
 

@@ -15,10 +15,11 @@ import hypercorn.asyncio
 from hypercorn_image import upstream
 from hypercorn_image.listen import draining
 from hypercorn_image.process import channel
+from hypercorn_image.process.signals import FROM_OPERATORS
 from hypercorn_image.worker.clock import LIFESPAN_GRACE
 from hypercorn_image.worker.descriptors import Shortage
 from hypercorn_image.worker.loop import loop_class
-from hypercorn_image.worker.serving import HANDSHAKE, SIGNALS, Serving
+from hypercorn_image.worker.serving import HANDSHAKE, Serving
 from hypercorn_image.worker.worker import Worker, reads_http1
 
 # On Python 3.8 a cancelled connection of Hypercorn spins for ever, in the backport of TaskGroup that it uses there
@@ -99,7 +100,7 @@ class _Serving(Serving):
             self.loop.add_reader(self.worker.parent.descriptor, self._from_parent)
             self.loop.add_signal_handler(signal.SIGTERM, self.worker.say, channel.RECYCLE)
         else:
-            for number in SIGNALS:
+            for number in FROM_OPERATORS:
                 self.loop.add_signal_handler(number, self.hear_signal, number)
 
     def _from_parent(self) -> None:
@@ -133,9 +134,8 @@ class _Serving(Serving):
                 if not _CANCELS:
                     break
                 serving.cancel()
-        while (
-            self.http1 is not None and self.http1.busy and not await self.is_over()
-        ):  # Hypercorn does not know these connections
+        # Hypercorn does not know the connections of `http1`.
+        while self.http1 is not None and self.http1.busy and not await self.is_over():
             await asyncio.sleep(0.01)
         for transport in list(self.loop.transports):
             transport.abort()

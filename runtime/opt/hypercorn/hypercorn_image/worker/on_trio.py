@@ -8,8 +8,9 @@ import trio
 
 from hypercorn_image.listen import draining
 from hypercorn_image.process import channel
+from hypercorn_image.process.signals import FROM_OPERATORS
 from hypercorn_image.worker.descriptors import Shortage
-from hypercorn_image.worker.serving import SIGNALS, Serving
+from hypercorn_image.worker.serving import Serving
 from hypercorn_image.worker.worker import Worker
 
 
@@ -41,7 +42,7 @@ class _Serving(Serving):
     async def _listen(self, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
         """Hear of a stop: from the parent, or by a signal where there is no parent."""
         if self.worker.parent is None:
-            with trio.open_signal_receiver(*SIGNALS) as signals:
+            with trio.open_signal_receiver(*FROM_OPERATORS) as signals:
                 task_status.started()
                 async for number in signals:
                     self.hear_signal(number)

@@ -9,11 +9,10 @@ import traceback
 from typing import Any, Callable, Iterable, Mapping
 
 from hypercorn_image import logs, upstream
+from hypercorn_image.config import options
 from hypercorn_image.errors import StartError
 from hypercorn_image.process import channel
 from hypercorn_image.worker.worker import Worker, reads_http1
-
-_PACKAGES = ("fastapi",)
 
 
 def before_fork(config: Any, variables: Mapping[str, Any]) -> None:
@@ -23,7 +22,7 @@ def before_fork(config: Any, variables: Mapping[str, Any]) -> None:
     """
     _import(config, variables)
     if config.workers > 0:
-        _import_packages(variables.get("PRELOAD_PACKAGES", _PACKAGES))
+        _import_packages(options.value(variables, "PRELOAD_PACKAGES"))
     try:
         context = config.create_ssl_context()
     except Exception as error:

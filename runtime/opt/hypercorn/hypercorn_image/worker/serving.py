@@ -10,8 +10,10 @@ from typing import Any, Awaitable, Callable, List, Optional
 
 from hypercorn_image import logs, upstream
 from hypercorn_image.app.lifespan import Lifespan
+from hypercorn_image.config import options
 from hypercorn_image.listen import draining
 from hypercorn_image.process import channel, heartbeat, words
+from hypercorn_image.process.signals import STOPS
 from hypercorn_image.worker.gate import Gate
 from hypercorn_image.worker.worker import Worker
 
@@ -19,11 +21,6 @@ from hypercorn_image.worker.worker import Worker
 # has accepted or a client has just sent is read and answered, and answers say `connection: close`.
 SETTLE = 0.5
 LINGER = 0.5  # how long a peer may take to agree to the end of a connection on which nothing is left to say
-# What a worker without a parent acts on.
-SIGNALS = (
-    signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2,
-    signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU,
-)  # fmt: skip
 HANDSHAKE = 1.0  # how long a TLS or QUIC handshake may take that has begun when the worker leaves
 
 
@@ -106,7 +103,7 @@ class Serving:
         """Act on a signal, where there is no parent."""
         if number == signal.SIGQUIT:
             self.stop(0.0)
-        elif number in (signal.SIGTERM, signal.SIGINT):
+        elif number in STOPS:
             self._drain_or_stop(f"{signal.Signals(number).name} received")
         elif number == signal.SIGUSR1:
             if self._reopen_logs():
@@ -118,7 +115,7 @@ class Serving:
 
     def _drain_or_stop(self, reason: str) -> None:
         """Stop after the drain delay; at once when it has begun already, or nothing is served yet."""
-        delay = self.worker.variables.get("DRAIN_DELAY", 0.0)
+        delay = options.value(self.worker.variables, "DRAIN_DELAY")
         if not delay or self._draining or not self._served:
             self.stop()
             return

@@ -30,7 +30,7 @@ def reads_http1(config: Any, variables: Mapping[str, Any]) -> bool:
 
     Two limits are Hypercorn's own business: with them it reads every request.
     """
-    if variables.get("HTTP1") == "hypercorn" or config.worker_class == "trio":
+    if "http1" not in upstream.used(config, variables):
         return False
     if config.read_timeout is not None or config.keep_alive_max_requests < UNLIMITED_REQUESTS:
         return False
