@@ -22,17 +22,21 @@ from tests.runtime.server import connect
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 NO_LAST_STREAM = 2**31 - 1
+ORDINARY = {SettingsFrame.MAX_CONCURRENT_STREAMS: 100}
+OF_H2 = {**ORDINARY, SettingsFrame.HEADER_TABLE_SIZE: 4096, SettingsFrame.MAX_FRAME_SIZE: 16384}
 
 
 class Client:
-    """Sends and reads frames. Nothing is answered by itself, pings neither. It is not taken for one made with h2."""
+    """Sends and reads frames. Nothing is answered by itself, pings neither.
 
-    def __init__(self, address: tuple[str, int]) -> None:
+    With the `settings` that h2 says at first it is taken for a client made with h2.
+    """
+
+    def __init__(self, address: tuple[str, int], settings: dict[int, int] = ORDINARY) -> None:
         self.sock: socket.socket = connect(address)
         self._encoder, self._buffer, self.stream = Encoder(), b"", -1
         window = WindowUpdateFrame(0, window_increment=2**30)
-        settings = SettingsFrame(settings={SettingsFrame.MAX_CONCURRENT_STREAMS: 100})
-        self.sock.sendall(PREFACE + settings.serialize() + window.serialize())
+        self.sock.sendall(PREFACE + SettingsFrame(settings=settings).serialize() + window.serialize())
 
     def __enter__(self) -> Client:
         return self
@@ -102,5 +106,23 @@ def test_a_client_with_several_requests_hears_an_announcement_a_ping_and_the_las
             (reset,) = [frame for frame in client.answer(late) if frame.stream_id == late]
             assert isinstance(reset, RstStreamFrame)
             assert reset.error_code == ErrorCodes.REFUSED_STREAM, "it may be sent again"
+        one.kill(signal.SIGQUIT)
+        assert one.wait() == 0
+
+
+@every_class
+def test_a_client_made_with_h2_has_something_to_read_while_it_is_busy(server: Launch, worker_class: str) -> None:
+    """Its requests take turns to read: the last uploads would wait for ever (httpcore, _wait_for_outgoing_flow)."""
+    with server(WORKER_CLASS=worker_class, WEB_CONCURRENCY=1, GRACEFUL_TIMEOUT=60) as one:
+        one.serving()
+        with Client(one.address, OF_H2) as client:
+            for _ in range(2):
+                client.ask("/slow?seconds=60")
+            one.wait_events("slow", 2)
+            one.kill(signal.SIGHUP)
+            read = [client.read()]
+            while sum(isinstance(frame, PingFrame) for frame in read) < 3:
+                read.append(client.read())
+            assert not any(isinstance(frame, GoAwayFrame) for frame in read), "it could not read on after it"
         one.kill(signal.SIGQUIT)
         assert one.wait() == 0

@@ -36,7 +36,8 @@ from hypercorn_image.worker.untold import Untold
 QUIET = 0.3  # seconds that a quiet moment is waited for, before a new request brings the announcement
 HEARD = 3.0  # seconds that a client gets to hear a GOAWAY or a ping, on a busy machine too
 HOLD = 10.0  # seconds that requests wait for those in progress
-_PING = b"good bye"
+TURN = 0.05  # seconds between pings that only give a client something to read
+_PING, _TURN = b"good bye", b"any turn"
 _NO_LAST_STREAM = 2**31 - 1
 # What a client made with h2 says at first, although these are the defaults; no other client that we know says both.
 _H2_DEFAULTS = {SettingCodes.HEADER_TABLE_SIZE: 4096, SettingCodes.MAX_FRAME_SIZE: 16384}
@@ -93,8 +94,12 @@ class _Connection(H2Protocol):
 
     async def leave(self) -> None:
         """Say good-bye if nothing is in progress."""
-        if not self.closed and self._is_quiet():
+        if self.closed:
+            return
+        if self._is_quiet():
             await self._flush()
+        elif self._made_with_h2:
+            self.task_group.spawn(self._give_turns)
 
     def _is_quiet(self) -> bool:
         """Tell whether there were requests and none is in progress: one that was just opened may send its first."""
@@ -149,12 +154,19 @@ class _Connection(H2Protocol):
         elif not self._announced:
             self._announce()  # many requests may be on their way already
 
-    def _hold(self) -> None:
-        """Begin no more requests; what is held is refused later.
+    async def _give_turns(self) -> None:
+        """Send pings until requests are held, which has its own, or good-bye is said.
 
-        httpcore's requests take turns to read for all, and a request has its turn only when something comes. Pings keep
-        that going: without them its uploads would wait for a window that is open (http2.py, _wait_for_outgoing_flow).
+        httpcore's requests take turns to read for all, and a request has its turn only when something comes. Without
+        pings its last uploads would wait for a window that is open (http2.py, _wait_for_outgoing_flow).
         """
+        while self._last is None and not self.closed:
+            self.connection.ping(_TURN)
+            await self._flush()
+            await self.context.sleep(TURN)
+
+    def _hold(self) -> None:
+        """Begin no more requests; what is held is refused later. Pings give turns."""
         if self._last is None:
             self._last = self._highest
             self._ping()
