@@ -441,7 +441,8 @@ def test_orphans_of_the_application_are_reaped_and_nothing_is_left_a_zombie(pyth
         def processes() -> list[str]:
             states = []
             for pid in Path(f"/proc/{first}/task/{first}/children").read_text().split():
-                states.append(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0])
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it was reaped since
+                    states.append(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0])
             return states
 
         wait_for(lambda: len(processes()) == 2, "only the two workers", lambda: str(processes()))
