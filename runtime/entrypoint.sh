@@ -1,7 +1,7 @@
 #!/opt/hypercorn/block-signals /bin/sh
 # shellcheck shell=sh
-# The image's entry point: arguments that begin with a dash are the server's, anything else is a command to run.
-# The first line keeps a stop until the server can act on it, see docs/stopping.md. A command gets its signals as usual.
+# The image's entry point: arguments that start with a dash go to the server, anything else is run as a command.
+# The first line blocks a stop until the server can handle it, see docs/stopping.md. A command gets signals as usual.
 set -eu
 
 case $0 in
@@ -9,7 +9,7 @@ case $0 in
     *) root=. ;;
 esac
 
-# Whether a file is a script for sh with the same first line as this one.
+# Tell whether a file is a shell script with the same first line as this one.
 is_start_script() {
     [ -f "$1" ] && [ -r "$1" ] && IFS= read -r line <"$1" && [ "$line" = "#!/opt/hypercorn/block-signals /bin/sh" ]
 }
@@ -22,6 +22,6 @@ case ${1-} in
         shift
         ;;
 esac
-# In this very shell: another one would delay the start.
+# Sourced, because a second shell would delay the start.
 # shellcheck source=/dev/null
 . "$script"

@@ -1,8 +1,8 @@
 """The configuration included in the image: every Hypercorn option, computed from environment variables.
 
-Used when there is no hypercorn_conf.py of yours in /app/app or /app. Yours may start from this one and change what
-it likes (`from hypercorn_conf import *`), or do without it. `python /hypercorn_conf.py` prints the configuration that
-is in effect, as JSON. This file holds nothing but the values: the rules are in /opt/hypercorn/hypercorn_image.
+It is used when neither /app/app nor /app has a hypercorn_conf.py. Your own file can start from this one
+(`from hypercorn_conf import *`). `python /hypercorn_conf.py` prints the configuration in effect as JSON. The rules are
+in /opt/hypercorn/hypercorn_image/config.
 """
 
 import os as __os__

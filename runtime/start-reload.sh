@@ -1,6 +1,6 @@
 #!/opt/hypercorn/block-signals /bin/sh
 # shellcheck shell=sh
-# For development: as /start.sh, with one worker that is started again whenever the code changes.
+# For development: like /start.sh, with one worker that is restarted when the code changes.
 set -eu
 
 case $0 in

@@ -1,8 +1,8 @@
 #!/opt/hypercorn/block-signals /bin/sh
 # shellcheck shell=sh
-# The image's default command: run the prestart script if there is one, then the server, in this very process, so that it
-# gets the container's signals. The first line keeps a stop until the server can act on it, see docs/stopping.md.
-# Arguments are arguments of the server. How: /opt/hypercorn/hypercorn_image.
+# The image's default command. Runs the prestart script if there is one, then becomes the server, which gets the
+# container's signals as PID 1. The first line blocks a stop until the server can handle it, see docs/stopping.md.
+# Arguments go to the server. Its code is in /opt/hypercorn/hypercorn_image.
 set -eu
 
 case $0 in

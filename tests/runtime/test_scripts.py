@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 from hypercorn.config import Config
+from hypercorn_image.listen import state
 from hypercorn_image.listen.sockets import Listeners
 
 from tests.local import need
@@ -478,7 +479,8 @@ def test_the_health_check_takes_the_wish_for_a_certificate_for_life(python: str,
             context.wrap_socket(listening.accept()[0], server_side=True).close()
 
     with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as pool:
-        (tmp_path / f"hypercorn-image-{os.getuid()}").write_text(f"tls\t127.0.0.1\t{listening.getsockname()[1]}")
+        note = "\n".join(state.lines([(True, *listening.getsockname())], {}, {}))
+        (tmp_path / f"hypercorn-image-{os.getuid()}").write_text(note)
         pool.submit(turn_away, listening)
         assert check(python, tmp_path) == (0, "")
 

@@ -1,8 +1,8 @@
-"""The image's health check: exit status 0 when the server answers, 1 and one line when it does not.
+"""The image's health check: exits with 0 when the server answers, else prints one line and exits with 1.
 
-Run for ever, every few seconds, in every container: so it imports next to nothing (`python -IS`), and TLS only where
-the server speaks nothing else. Without HEALTHCHECK_PATH it says something that is no request; a worker answers that
-itself (status 400), and neither the application nor the access log hears of it.
+It runs every few seconds in every container, so it imports next to nothing (`python -IS`), and TLS only when the server
+has no other bind. Without HEALTHCHECK_PATH it sends bytes that are no request. A worker answers them itself with status
+400, and neither the application nor the access log sees them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _NO_REQUEST = b"HEALTH\r\n\r\n"
 
 
 def _noted() -> list[str]:
-    """Return the lines of the server's note (see hypercorn_image/listen/state.py), or none."""
+    """Return the lines of the server's note (hypercorn_image/listen/state.py), or none."""
     for directory in (os.environ.get("STATE_DIRECTORY"),) if os.environ.get("STATE_DIRECTORY") else _PATHS:
         try:
             with open(f"{directory}/hypercorn-image-{os.getuid()}", encoding="utf-8", errors="surrogateescape") as file:
@@ -28,7 +28,7 @@ def _noted() -> list[str]:
 
 
 def _guessed() -> list[str]:
-    """Return the same lines, as far as the environment tells: where no directory can be written there is no note."""
+    """Return the same lines, computed from the environment: without a writable directory there is no note."""
     sys.path.append(os.path.dirname(os.path.abspath(__file__)))
     from hypercorn_image.listen import state
 
@@ -47,7 +47,7 @@ def _connect(kind: str, address: str, port: str, timeout: float) -> _socket.sock
 
 
 def _ask(kind: str, address: str, port: str, path: str, host: str, timeout: float) -> bytes:
-    """Return the first bytes that the server answers."""
+    """Return the first line of the answer, or any text when a TLS handshake is enough."""
     sock = _connect(kind, address, port, timeout)
     request = _NO_REQUEST
     if path:
@@ -72,7 +72,7 @@ def _ask(kind: str, address: str, port: str, path: str, host: str, timeout: floa
             return _first_line(secure)
     except ssl.SSLError as error:
         if not path and "ALERT" in (error.reason or ""):
-            return b"TLS alert"  # it wants a certificate: it is alive
+            return b"TLS alert"  # it asks for a certificate, so it is alive
         raise
 
 
@@ -87,24 +87,24 @@ def _first_line(sock: _socket.socket) -> bytes:
 
 
 def main() -> str:
-    """Check, and return what is wrong: nothing when the server is healthy."""
+    """Check, and return what is wrong; an empty text when the server is healthy."""
     fields = [line.split("\t") for line in _noted() or _guessed()]
     settings = {field[0]: field[1] for field in fields if len(field) == 2}
-    # Plain binds first: they cost less, and ask for no certificate.
+    # Plain binds first: they cost less and need no certificate.
     targets = sorted((field for field in fields if len(field) == 3), key=lambda field: field[0].endswith("tls"))
     if not targets:
         return "the server is not up: it has not noted where it listens"
     if "draining" in settings:
         return "the server is draining: it stops soon (DRAIN_DELAY)"
     silent = settings.get("silent")
-    if silent is not None:  # the others would answer
+    if silent is not None:  # a request would go to one of the others
         return f"{silent} of {settings['workers']} workers {'does' if silent == '1' else 'do'} not respond"
-    path, (kind, address, port) = settings.get("path", ""), targets[0]
+    path, (kind, address, port) = settings["path"], targets[0]
     if kind.endswith("tls") and "certificate" in settings:
-        path = ""  # nobody is answered without a certificate of theirs: that the handshake begins has to be enough
+        path = ""  # a request needs a client certificate: the beginning of the handshake has to be enough
     where = address + (":" + port if port != "0" else "")
     try:
-        answer = _ask(kind, address, port, path, settings.get("host", "localhost"), float(settings.get("timeout", "5")))
+        answer = _ask(kind, address, port, path, settings["host"], float(settings["timeout"]))
     except OSError as error:
         return f"no answer from {where}: {error}"
     if not answer:

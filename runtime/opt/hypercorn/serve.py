@@ -1,16 +1,19 @@
-"""`python /opt/hypercorn/serve.py [--reloading] [server arguments]`: what /start.sh and /start-reload.sh become."""
+"""Starts the server, or with `--reloading` the reloader: what /start.sh and /start-reload.sh become.
+
+`python serve.py [--reloading] [server arguments]`
+"""
 
 import os
 import signal
 import sys
 
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
-# By default each ends or halts a process that is not PID 1.
+# Without a handler, each of them ends or stops a process that is not PID 1.
 OTHERS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU)
 
 
 def _listen_to_signals() -> None:
-    """Act on a stop from now on, before anything else is imported. Until now /start.sh has kept it blocked."""
+    """Handle a stop from now on, before anything else is imported. Until now it was blocked, since /start.sh."""
     for number in STOPS:
         signal.signal(number, lambda number, frame: os._exit(0))  # nothing is served yet
     for number in OTHERS:
@@ -21,7 +24,7 @@ def _listen_to_signals() -> None:
 if __name__ == "__main__":
     _listen_to_signals()
     here = os.path.dirname(os.path.abspath(__file__))
-    # Python put this folder first; the application's come first.
+    # Python has put this directory first. Those of the application go before it.
     sys.path[:] = [entry for entry in sys.path if entry != here] + [here]
     if sys.argv[1:2] == ["--reloading"]:
         from hypercorn_image import reload

@@ -1,7 +1,7 @@
-"""The one exception that ends a start, and how it is said.
+"""The exception that ends a start, and how it is printed.
 
-A person reads these lines in `docker logs`: each says what is wrong, where, and what is allowed. Not for faults while
-serving, which are logged.
+People read its lines in `docker logs`: each says what is wrong, where, and what is allowed. Errors while serving are
+logged instead.
 """
 
 import sys
@@ -11,8 +11,8 @@ from typing import List, Optional, Sequence
 class StartError(Exception):
     """The container cannot start.
 
-    `lines` are what is said, one problem each; `details`, when given, is the traceback of the *user's* own code and
-    is shown before them; `status` is the exit status.
+    `lines` has one line for each problem. `details` is the traceback of the user's own code, which is printed before
+    them. `status` is the exit status.
     """
 
     def __init__(self, lines: Sequence[str], details: Optional[str] = None, status: int = 1) -> None:

@@ -1,1 +1,1 @@
-"""From variables, a configuration file and arguments to one checked configuration. Serves nothing."""
+"""Makes one checked configuration from variables, a configuration file and arguments."""

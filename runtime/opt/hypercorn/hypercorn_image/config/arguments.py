@@ -1,6 +1,6 @@
 """The command line: `docker run IMAGE --root-path /api` sets a Hypercorn option, spelled as for `hypercorn` itself.
 
-Read from the table in `options`, so that every option has a flag and is checked like its variable.
+The flags are in the table in `options`, so an argument is checked like its variable.
 """
 
 from typing import Any, Dict, List, Sequence, Tuple
@@ -13,7 +13,7 @@ from hypercorn_image.config.problems import Problems
 def read(arguments: Sequence[str], problems: Problems) -> Dict[str, Any]:
     """Return the typed value of each variable that `arguments` set; add each argument that is wrong to `problems`.
 
-    A list given several times (`--bind A --bind B`) is added up.
+    A list that is given several times (`--bind A --bind B`) is joined.
     """
     values: Dict[str, Any] = {}
     rest = list(arguments)

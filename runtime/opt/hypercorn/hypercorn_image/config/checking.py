@@ -1,6 +1,6 @@
-"""Checks a configuration that a user has written, in Python or TOML, against the table in `options`.
+"""Checks a user's configuration, in Python or TOML, against the table in `options`.
 
-As strict as for variables: a wrong type or a misspelt option is found before the server starts, and said in one line.
+A wrong type or a misspelt option gets one line before the server starts, as a wrong variable does.
 """
 
 import difflib
@@ -12,11 +12,11 @@ from hypercorn_image.config.options import Option
 if TYPE_CHECKING:
     from hypercorn.config import Config
 
-# Hypercorn takes more than the variables can say: loggers or None, a class, and the deprecated `cert_reqs`.
+# Hypercorn takes what no variable can say: a logger or None, a class, and the deprecated `cert_reqs`.
 _LOGS = ("accesslog", "errorlog")
 _OBJECTS = (*_LOGS, "logger_class")
 _DEPRECATED = ("cert_reqs",)
-# What is allowed in a configuration, where it is not what is allowed in a variable.
+# What an error says is allowed, where that differs from a variable's.
 _ALLOWED = {
     kinds.TEXT: "a text",
     kinds.BOOLEAN: "true or false",
@@ -29,12 +29,12 @@ _ALLOWED = {
 def check(config: "Config", source: str) -> List[str]:
     """Return one line for each option that was set in `config` to a value that is not allowed.
 
-    `source` says in the lines where the configuration is. Values that are allowed in two forms are set to the one that
+    The lines name the configuration as `source`. A value that may be written in two ways is set to the one that
     Hypercorn knows.
     """
     problems = []
     for name in sorted(options.BY_OPTION):
-        if name in vars(config) or "_" + name in vars(config):  # the latter has a property in front of it
+        if name in vars(config) or "_" + name in vars(config):  # some are properties, kept in `_name`
             try:
                 setattr(config, name, _accept(config, name, getattr(config, name)))
             except (ValueError, TypeError):
@@ -57,15 +57,15 @@ def _problem(option: Option, source: str, value: Any) -> str:
 
 
 def unknown(given: Dict[str, Any], source: str) -> List[str]:
-    """Return one line for each name in `given`, the content of a TOML file, that is no option."""
+    """Return one line for each name in `given`, the content of a TOML file, that is not an option."""
     return [_unknown(name, source, nearest(name)) for name in sorted(given) if not _is_known(name)]
 
 
 def misspelt(given: Dict[str, Any], source: str) -> List[str]:
-    """Return one line for each name in `given`, the content of a Python module, that is nearly an option.
+    """Return one line for each name in `given`, the content of a Python module, that is almost an option.
 
-    A module has variables of its own. One whose name is nearly that of an option which the module does not set is taken
-    for a mistake.
+    A module may have variables of its own. A name is a mistake when it is almost that of an option, and the module does
+    not set that option.
     """
     return list(_misspelt(given, source))
 
@@ -84,7 +84,7 @@ def _is_known(name: str) -> bool:
 
 
 def nearest(name: str, likeness: float = 0.6, but: Container[str] = ()) -> Optional[str]:
-    """Return the option whose name is the most like `name`, and at least as much as `likeness` (0 to 1)."""
+    """Return the option with the name most like `name`, except those in `but`; None below a `likeness` (0 to 1)."""
     names = [option for option in options.BY_OPTION if option not in but]
     return next(iter(difflib.get_close_matches(name, names, 1, likeness)), None)
 

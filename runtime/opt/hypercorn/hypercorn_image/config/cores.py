@@ -1,7 +1,6 @@
-"""How many cores this container may use: CPU affinity and the cgroup's CPU quota, version 1 and 2.
+"""Counts the cores that this container may use: CPU affinity and the cgroup's CPU quota, version 1 and 2.
 
-Not the host's count: on a 64-core host a container with `--cpus 2` that starts 64 workers is slow at best and killed
-for its memory at worst.
+The host's count is of no use: a container with `--cpus 2` that starts 64 workers is slow, or killed for its memory.
 """
 
 import math
@@ -12,7 +11,7 @@ from typing import Iterator, List, Optional
 def available(root: str = "/") -> int:
     """Return how many cores may be used, at least 1.
 
-    `root` is where `proc/` and `sys/` are looked for: another directory in tests.
+    `root` is the directory that has `proc/` and `sys/`; tests use another one.
     """
     cores = _affinity()
     quota = cpu_quota(root)
@@ -30,7 +29,7 @@ def _affinity() -> int:
 
 
 def cpu_quota(root: str = "/") -> Optional[float]:
-    """Return the smallest CPU quota in cores of this process' cgroup and its ancestors, or None without any."""
+    """Return the smallest CPU quota of this process's cgroup and its ancestors, in cores; None when there is none."""
     quotas = [quota for quota in (_version_2(root), _version_1(root)) if quota is not None]
     return min(quotas) if quotas else None
 
@@ -51,7 +50,7 @@ def _ancestors(mount: str, group: str) -> Iterator[str]:
 
 
 def _group(root: str, controller: str) -> str:
-    """Return this process' group for `controller` (empty for version 2), "/" when unknown."""
+    """Return this process's cgroup for `controller` (empty for version 2), "/" when unknown."""
     for line in _read(root, "proc/self/cgroup").splitlines():
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
@@ -77,7 +76,7 @@ def _version_1(root: str) -> Optional[float]:
 
 
 def _cores(quota: str, period: str) -> Optional[float]:
-    # "max" (version 2) and -1 (version 1) mean no quota; anything unreadable is none either: never fail a start on it.
+    # "max" (version 2) and -1 (version 1) mean no quota. What cannot be read is none either, so that the server starts.
     try:
         value = int(quota) / int(period or "100000")
     except (ValueError, ZeroDivisionError):

@@ -1,7 +1,7 @@
-"""The effective configuration: the environment, the configuration file, the command line, in rising order.
+"""The effective configuration: the command line overrides the configuration file, which overrides the environment.
 
-Gives a checked `hypercorn.Config` and the path of the application, or all problems of this start at once. Opens no
-socket and imports no application.
+Returns a checked `hypercorn.Config` and the path of the application, or reports all problems at once. Opens no socket
+and imports no application.
 """
 
 import json
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Effective(NamedTuple):
-    """What this start works with. `variables` are the typed values of those that are set, `source` the file used."""
+    """A checked configuration. `variables` has the typed values of the variables that are set, `source` is its file."""
 
     config: "Config"
     application: str
@@ -28,7 +28,7 @@ class Effective(NamedTuple):
 
 
 def included_or_exit(environ: Mapping[str, str]) -> Dict[str, Any]:
-    """Return the options computed from `environ`; with problems, write them to stderr and exit with status 1."""
+    """Return the options computed from `environ`; if there are problems, print them and exit with status 1."""
     problems = Problems()
     values = settings.from_environment(environ, problems)
     if problems.lines:
@@ -53,7 +53,7 @@ def load(environ: Mapping[str, str], argv: Sequence[str] = (), app_directory: st
         raise StartError(problems.lines)
     try:
         config = _read(source, values, problems)
-    except StartError as error:  # its lines may repeat some: a configuration may import the included one
+    except StartError as error:  # it may repeat some: a configuration can import the included one
         raise StartError(list(dict.fromkeys(problems.lines + error.lines)), error.details) from None
     _apply(given, config)
     check(config, problems)
@@ -81,7 +81,7 @@ def _apply(given: Mapping[str, Any], config: "Config") -> None:
 
 
 def check(config: "Config", problems: Problems) -> None:
-    """Add to `problems` what a finished configuration asks for and cannot be had here."""
+    """Add to `problems` what a finished configuration asks for and this image does not have."""
     if config.worker_class not in ("asyncio", "uvloop", "trio"):
         line = f"worker_class={config.worker_class!r} is not allowed: one of asyncio, uvloop, trio"
         problems.add("WORKER_CLASS", line)
@@ -97,13 +97,13 @@ def check(config: "Config", problems: Problems) -> None:
 
 
 def as_json(effective: Effective) -> str:
-    """Return the effective configuration as JSON; secrets are not in it."""
+    """Return the effective configuration as JSON, without secrets."""
     shown: Dict[str, Any] = {"application": effective.application, "configuration": effective.source}
     for name, option in sorted(options.BY_OPTION.items()):
         if name == "application_path" or not hasattr(effective.config, name):
             continue
         value = getattr(effective.config, name)
-        # The names of ssl's numbers say more; json would write the numbers.
+        # json would write ssl's constants as numbers.
         shown[name] = ("***" if value else None) if option.secret else getattr(value, "name", value)
     for option in options.TABLE:
         if option.option is None and option.variable in effective.variables:

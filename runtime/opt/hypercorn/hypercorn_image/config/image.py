@@ -1,4 +1,4 @@
-"""What this image is: its `image.json`, written by the generator, and whether a worker class or HTTP/3 is in it."""
+"""What this image has: its `image.json`, written by the generator, its worker classes, and whether HTTP/3."""
 
 import importlib.util
 import json
@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Mapping, Optional
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # /opt/hypercorn/hypercorn_image
 DESCRIPTION = os.path.join(os.path.dirname(PACKAGE), "image.json")
-# The extra that brings it, and the module that is there when the extra is.
+# The extra that a feature needs, and a module that this extra installs.
 _NEEDS = {"uvloop": ("uvloop", "uvloop"), "trio": ("trio", "trio"), "HTTP/3": ("h3", "aioquic")}
 
 
@@ -22,7 +22,7 @@ def describe(path: Optional[str] = None) -> Dict[str, Any]:
 
 
 def missing(feature: str, image: Optional[Mapping[str, Any]] = None) -> Optional[str]:
-    """Return why `feature` (uvloop, trio, HTTP/3) is not to be had here, or None when it is."""
+    """Return why `feature` (uvloop, trio, HTTP/3) is not available here, or None when it is."""
     extra, module = _NEEDS.get(feature, (None, None))
     if extra is None or module is None or importlib.util.find_spec(module) is not None:
         return None
@@ -33,5 +33,5 @@ def missing(feature: str, image: Optional[Mapping[str, Any]] = None) -> Optional
 
 
 def worker_classes() -> List[str]:
-    """Return the worker classes that can be used here."""
+    """Return the worker classes that are available here."""
     return ["asyncio"] + [name for name in ("uvloop", "trio") if importlib.util.find_spec(name) is not None]

@@ -1,7 +1,6 @@
-"""The kinds of value that the table in `options` is written in: from the text of a variable, or from a configuration.
+"""The kinds of value in the table in `options`: how each is read from a variable, and checked in a configuration.
 
-A kind says what it is called in the documentation, what it allows in an error message, and how to read it. It knows
-nothing about which variables there are.
+A kind has its name in the documentation and the text of what it allows, for error messages. It knows no variable.
 """
 
 import json
@@ -75,7 +74,7 @@ def integer(minimum: int, maximum: int = 2**53) -> Kind:
 
 
 def number(above_zero: bool = False, unit: str = "") -> Kind:
-    """Return the kind of a finite decimal number, zero or more (or above zero), said to be in `unit`."""
+    """Return the kind of a finite number, 0 or more (or above 0). The error text names `unit`."""
 
     def read(text: str) -> float:
         if "_" in text:
@@ -92,7 +91,7 @@ def number(above_zero: bool = False, unit: str = "") -> Kind:
 
 
 def choice(*names: str) -> Kind:
-    """Return the kind of one of `names`, compared in lower case."""
+    """Return the kind of one of `names`; case does not matter."""
 
     def read(text: str) -> str:
         lowered = text.strip().lower()
@@ -165,7 +164,7 @@ def _json_object(text: str) -> Dict[str, Any]:
 
 
 def _verify_mode(text: str) -> Any:
-    # ssl costs 15 ms to import: only who sets the variable pays.
+    # ssl takes 15 ms to import, so it is imported only when the variable is set.
     import ssl
 
     try:
@@ -189,7 +188,7 @@ def _verify_flags(text: str) -> Any:
 def _accept_verify_mode(value: Any) -> Any:
     import ssl
 
-    return _verify_mode(value) if isinstance(value, str) else ssl.VerifyMode(value)  # TOML has no such names
+    return _verify_mode(value) if isinstance(value, str) else ssl.VerifyMode(value)  # TOML gives the name
 
 
 def _accept_verify_flags(value: Any) -> Any:

@@ -1,6 +1,6 @@
-"""The table of every variable: parsing, error texts, command line and the reference in the README are made from it.
+"""The table of every variable: parsing, error texts, command line and the README's reference are made from it.
 
-To add one, add a line to `TABLE`. Rules that concern several variables at once are in `settings`, not here.
+Rules about several variables are in `settings`.
 """
 
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
@@ -9,15 +9,15 @@ from hypercorn_image.config import kinds
 from hypercorn_image.config.kinds import Kind
 from hypercorn_image.config.problems import Problems
 
-DOCUMENTED = "hypercorn-docker"  # in the published documentation that these images continue
+DOCUMENTED = "hypercorn-docker"  # the images that these continue; their documentation has the variable
 FIRST = "1.0"
 
 
 class Option(NamedTuple):
     """One variable.
 
-    `default` is its text as the documentation shows it ("" when unset), `option` the Hypercorn option it sets (None for
-    one of the image's own), `flags` the spellings on the command line, `since` the version that brought it.
+    `default` is its text in the documentation ("" when unset). `option` is the Hypercorn option that it sets, None for
+    one of the image's own. `flags` are its names on the command line. `since` is the version that added it.
     """
 
     variable: str
@@ -96,8 +96,8 @@ _APPLICATION = [
         kinds.LIST,
         "fastapi",
         None,
-        "Packages that are imported once, before the workers are forked: a faster start and less memory. One that is "
-        "not installed is passed over. `hypercorn`, which is always imported, stands for none.",
+        "Packages that are imported once, before the workers are forked: a faster start and less memory. A package "
+        "that is not installed is skipped. `hypercorn`, which is always imported, means none.",
     ),
     Option(
         "ROOT_PATH",
@@ -124,7 +124,8 @@ _WORKERS = [
         kinds.integer(0),
         "cores × WORKERS_PER_CORE",
         "workers",
-        "Number of workers; 0 serves in the one process: SIGHUP replaces nothing, orphans need `docker run --init`.",
+        "Number of workers. 0 serves without worker processes: SIGHUP reloads nothing, orphans need "
+        "`docker run --init`.",
         DOCUMENTED,
         ("-w", "--workers"),
     ),
@@ -133,7 +134,7 @@ _WORKERS = [
         kinds.choice("asyncio", "uvloop", "trio"),
         "asyncio",
         "worker_class",
-        "The event loop. One that is not in the image is an error that says why.",
+        "The event loop. If it is not in the image, an error says why.",
         DOCUMENTED,
         ("-k", "--worker-class"),
     ),
@@ -294,7 +295,7 @@ _LOGGING = [
         kinds.choice("debug", "info", "warning", "error", "critical"),
         "info",
         "loglevel",
-        "Least level that is logged.",
+        "Lowest level that is logged.",
         DOCUMENTED,
         ("--log-level",),
     ),
@@ -347,7 +348,7 @@ _LOGGING = [
         kinds.PATH,
         "",
         "logconfig",
-        "File that configures Python's logging; `json:` or `toml:` before it says its format, else ini.",
+        "File that configures Python's logging: ini, or JSON or TOML with `json:` or `toml:` before the path.",
         flags=("--log-config",),
     ),
     Option(
@@ -395,8 +396,8 @@ _TIMES = [
         kinds.SECONDS,
         "0",
         None,
-        "Seconds between SIGTERM and the stop, in which everything is served, the health check fails and "
-        "HEALTHCHECK_PATH answers 503; for load balancers that learn late. GRACEFUL_TIMEOUT follows.",
+        "Seconds between SIGTERM and the stop. Requests are served, the health check fails and HEALTHCHECK_PATH "
+        "answers 503, so that load balancers send no more. GRACEFUL_TIMEOUT follows.",
     ),
     Option(
         "GRACEFUL_TIMEOUT",
@@ -412,7 +413,7 @@ _TIMES = [
         kinds.number(True, "seconds"),
         "",
         "read_timeout",
-        "Seconds without data that end a connection.",
+        "Seconds without data after which a connection is closed.",
         flags=("--read-timeout",),
     ),
     Option(
@@ -455,7 +456,7 @@ _LIMITS = [
         kinds.integer(0),
         "0",
         "max_requests_jitter",
-        "Up to this many more, at random, so that workers are not replaced at once.",
+        "Random number, up to this, added to MAX_REQUESTS, so that workers are not replaced at the same time.",
         flags=("--max-requests-jitter",),
     ),
     Option(
@@ -471,7 +472,7 @@ _LIMITS = [
         kinds.integer(1),
         "10",
         "max_app_queue_size",
-        "Events that may wait for the application, for each request.",
+        "Maximum events of a request that wait for the application.",
         flags=("--max-app-queue-size",),
     ),
     Option(
@@ -479,7 +480,7 @@ _LIMITS = [
         kinds.integer(1),
         "16384",
         "h11_max_incomplete_size",
-        "HTTP/1.1: bytes of a request's head.",
+        "HTTP/1.1: maximum bytes of a request's head.",
         flags=("--h11-max-incomplete-size",),
     ),
     Option(
@@ -487,7 +488,7 @@ _LIMITS = [
         kinds.integer(1),
         "100",
         "h2_max_concurrent_streams",
-        "HTTP/2: requests at once on a connection.",
+        "HTTP/2: maximum requests at once on a connection.",
         flags=("--h2-max-concurrent-streams",),
     ),
     Option(
@@ -495,7 +496,7 @@ _LIMITS = [
         kinds.integer(1),
         "65536",
         "h2_max_header_list_size",
-        "HTTP/2: bytes of a request's headers.",
+        "HTTP/2: maximum bytes of a request's headers.",
         flags=("--h2-max-header-list-size",),
     ),
     Option(
@@ -503,7 +504,7 @@ _LIMITS = [
         kinds.integer(16384, 16777215),
         "16384",
         "h2_max_inbound_frame_size",
-        "HTTP/2: bytes of a frame.",
+        "HTTP/2: maximum bytes of a frame.",
         flags=("--h2-max-inbound-frame-size",),
     ),
     Option(
@@ -511,7 +512,7 @@ _LIMITS = [
         kinds.integer(1),
         "16777216",
         "websocket_max_message_size",
-        "Bytes of a WebSocket message.",
+        "Maximum bytes of a WebSocket message.",
         flags=("--websocket-max-message-size",),
     ),
     Option(
@@ -519,7 +520,7 @@ _LIMITS = [
         kinds.integer(1),
         "16777216",
         "wsgi_max_body_size",
-        "Bytes of a request's body for a WSGI application.",
+        "Maximum bytes of a request's body for a WSGI application.",
         flags=("--wsgi-max-body-size",),
     ),
 ]
@@ -530,7 +531,7 @@ _OTHER = [
         kinds.LIST,
         "",
         "server_names",
-        "Host names that are served; others get status 404.",
+        "Host names that are served; all others get status 404.",
         flags=("--server-name",),
     ),
     Option(
@@ -538,8 +539,8 @@ _OTHER = [
         kinds.choice("fast", "hypercorn"),
         "fast",
         None,
-        "`fast` reads plain HTTP/1.1 requests without h11, on asyncio and uvloop. With READ_TIMEOUT or "
-        "KEEP_ALIVE_MAX_REQUESTS, or a version of Hypercorn that it does not know, it is `hypercorn`.",
+        "`fast` reads plain HTTP/1.1 requests without h11, on asyncio and uvloop; `hypercorn` leaves them to "
+        "Hypercorn. READ_TIMEOUT, KEEP_ALIVE_MAX_REQUESTS and an unknown version of Hypercorn turn `fast` off.",
         flags=("--http1",),
     ),
     Option(
@@ -566,7 +567,7 @@ _OTHER = [
         "Send the server header.",
         flags=("--include-server-header",),
     ),
-    Option("PID_PATH", kinds.PATH, "", "pid_path", "File that the process id is written to.", flags=("-p", "--pid")),
+    Option("PID_PATH", kinds.PATH, "", "pid_path", "File for the process ID of the server.", flags=("-p", "--pid")),
     Option("LOOP_DEBUG", kinds.BOOLEAN, "false", "debug", "The event loop's debug mode.", flags=("--debug",)),
     Option(
         "WORKERS_DAEMON",
@@ -581,7 +582,7 @@ _OTHER = [
         kinds.BOOLEAN,
         "false",
         "use_reloader",
-        "Not for this: run /start-reload.sh.",
+        "Not supported: run /start-reload.sh.",
         flags=("--reload",),
     ),
     Option(
@@ -589,15 +590,15 @@ _OTHER = [
         kinds.TEXT,
         "",
         None,
-        "Path that the health check asks for, any status below 400 is healthy; without it, that the server answers "
-        "is enough. Not asked for where every bind requires a client certificate (CA_CERTS).",
+        "Path that the health check requests; a status below 400 is healthy. Without it, any answer is healthy. It is "
+        "not requested when every bind requires a client certificate (CA_CERTS).",
     ),
     Option(
         "STATE_DIRECTORY",
         kinds.PATH,
         "the first writable of /run, /tmp, /dev/shm",
         None,
-        "Where the server notes for the health check where it listens.",
+        "Directory of the file that tells the health check where the server listens.",
     ),
     Option("HEALTHCHECK_TIMEOUT", kinds.number(True, "seconds"), "5", None, "Seconds the health check waits."),
 ]
@@ -609,12 +610,12 @@ BY_OPTION: Dict[str, Option] = {option.option: option for option in TABLE if opt
 
 
 def value(variables: Mapping[str, Any], name: str) -> Any:
-    """Return what `variables` say of the variable `name`, or its default, which must be one that can be read."""
+    """Return the value of the variable `name` in `variables`, or its default in the table."""
     return variables[name] if name in variables else BY_VARIABLE[name].kind.read(BY_VARIABLE[name].default)
 
 
 def problem(option: Option, source: str, text: str) -> str:
-    """Return the one line that says that `text`, given as `source`, is not allowed."""
+    """Return the line for a `text`, given as `source`, that is not allowed."""
     shown = "(not shown)" if option.secret else repr(text)
     return f"{source}={shown} is not allowed: {option.kind.allowed}"
 

@@ -1,18 +1,18 @@
-"""What is wrong with a configuration: one line for each variable, argument or option, noted by all who read it."""
+"""Collects what is wrong with a configuration: one line for each variable, argument or option."""
 
 from typing import Dict, List
 
 
 class Problems:
-    """The lines to say, in the order in which they were found."""
+    """The lines, in the order in which they were found."""
 
     def __init__(self) -> None:
         self._lines: Dict[str, str] = {}
 
     def add(self, about: str, line: str, *depends_on: str) -> None:
-        """Note the line about a variable, argument or option, unless it has one.
+        """Add the line about a variable, argument or option, unless it has one.
 
-        `depends_on` names others whose values led to the line. It is not noted when one of them is wrong itself.
+        `depends_on` names others that the line is about too. If one of them is wrong itself, the line is left out.
         """
         if not self._lines.keys() & {about, *depends_on}:
             self._lines[about] = line

@@ -1,6 +1,6 @@
-"""From the environment to Hypercorn's options: the rules of the included configuration, `/hypercorn_conf.py`.
+"""The rules of the included configuration, `/hypercorn_conf.py`: makes Hypercorn's options from variables.
 
-What concerns one variable alone is in `options`. Nothing here starts or imports a server.
+What concerns one variable alone is in `options`. Nothing here imports a server.
 """
 
 import math
@@ -10,10 +10,10 @@ from typing import Any, Dict, Mapping, Optional
 from hypercorn_image.config import cores, options
 from hypercorn_image.config.problems import Problems
 
-# What the image says where Hypercorn says otherwise (its own are 127.0.0.1:8000, no access log and 3 seconds).
+# The image's defaults that differ from Hypercorn's (no access log, 3 seconds).
 _IMAGE_DEFAULTS: Dict[str, Any] = {"accesslog": "-", "errorlog": "-", "graceful_timeout": 120.0, "loglevel": "info"}
-# Hypercorn's own is 1000, and ends an HTTP/2 connection at that request together with all that are in progress on it
-# (h2.py, _handle_events: after close_connection nothing can be sent). Can go when it waits for them.
+# Hypercorn's default is 1000. At that request it closes an HTTP/2 connection and loses all requests in progress on it
+# (h2.py, _handle_events: after close_connection nothing can be sent). This can go when it waits for them.
 UNLIMITED_REQUESTS = 2**53
 _TLS_OPTIONS = (
     "certfile",
@@ -42,7 +42,7 @@ def from_environment(
 def from_variables(values: Mapping[str, Any], problems: Problems, core_count: Optional[int] = None) -> Dict[str, Any]:
     """Return the Hypercorn options that the typed `values` of variables ask for.
 
-    `problems` are those that were found when they were read; what is wrong beyond them is added.
+    `problems` has those that were found while the variables were read; further ones are added.
     """
     result = dict(_IMAGE_DEFAULTS, keep_alive_max_requests=UNLIMITED_REQUESTS)
     for variable, value in values.items():
@@ -119,7 +119,7 @@ def _tls(values: Mapping[str, Any], result: Dict[str, Any], problems: Problems) 
             state = "cannot be read" if os.path.exists(path) else "does not exist"
             problems.add(variable, f"{variable}={path!r} {state}: the path of a readable PEM file")
     if "CA_CERTS" in values and "VERIFY_MODE" not in values:
-        # Hypercorn only loads the authorities and asks for no certificate: a door that looks locked (HYPERCORN.md 10).
+        # Hypercorn would load the authorities and ask for no certificate (config.py, create_ssl_context).
         import ssl
 
         result["verify_mode"] = ssl.CERT_REQUIRED
@@ -128,8 +128,8 @@ def _tls(values: Mapping[str, Any], result: Dict[str, Any], problems: Problems) 
 
 
 def _quic(values: Mapping[str, Any], result: Mapping[str, Any], problems: Problems) -> None:
-    # Hypercorn hands only the certificate and the key to QUIC (HYPERCORN.md 10, protocol/quic.py): without these two
-    # errors HTTP/3 would be a way around client certificates. They can go when it passes the rest on.
+    # Hypercorn passes only the certificate and the key on to QUIC (protocol/quic.py), so HTTP/3 would be a way around
+    # client certificates. These two errors can go when it passes on the rest.
     if getattr(result.get("verify_mode"), "name", "CERT_NONE") != "CERT_NONE":
         problems.add(
             "CA_CERTS",

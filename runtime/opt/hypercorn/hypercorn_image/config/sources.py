@@ -1,6 +1,6 @@
-"""Where the configuration comes from: finds the file or module that is used, and reads it into a `hypercorn.Config`.
+"""Finds the configuration file or module that is used, and reads it into a `hypercorn.Config`.
 
-What a variable asks for is in `settings`, whether a user's values are allowed in `checking`.
+`settings` makes the included configuration from variables. `checking` checks a user's values.
 """
 
 import importlib
@@ -24,7 +24,7 @@ _INCLUDED_NAME = "hypercorn_conf"
 
 
 def find(variables: Mapping[str, Any], app_directory: str, problems: Problems) -> Optional[str]:
-    """Return which configuration is used, as `file:`, `python:` or a TOML file's path; None where it does not exist."""
+    """Return which configuration is used, as `file:`, `python:` or a TOML file's path; None if it does not exist."""
     named: Optional[str] = variables.get("HYPERCORN_CONF")
     if named is None:
         for path in (
@@ -70,7 +70,7 @@ def _from_toml(path: str) -> "Config":
 
 
 def _from_python(run: Callable[[], Any], source: str) -> "Config":
-    """Run a user's Python; its own faults are shown with their traceback."""
+    """Run a user's Python configuration. An exception in it is reported with its traceback."""
     from hypercorn.config import Config
 
     with_included = _Included()
@@ -98,10 +98,10 @@ def _from_python(run: Callable[[], Any], source: str) -> "Config":
 
 
 class _Included:
-    """Finds the image's own configuration for `import hypercorn_conf`, and computes it only then.
+    """Makes `import hypercorn_conf` import the image's configuration, which is computed then.
 
-    A user's /app/hypercorn_conf.py that says `from hypercorn_conf import *` means the image's, and would find itself.
-    The environment is read anew: that file may have changed it before.
+    A user's /app/hypercorn_conf.py with `from hypercorn_conf import *` would import itself otherwise. The environment
+    is read again, because that file may have changed it.
     """
 
     def __init__(self) -> None:
@@ -121,7 +121,7 @@ class _Included:
         vars(module).update(self._values, __all__=sorted(self._values))
 
     def gave(self, name: str, value: Any) -> bool:
-        """Tell whether a variable of the user's module is one of these values, as it was."""
+        """Tell whether a variable of the user's module is one of these values, unchanged."""
         return name in self._values and self._values[name] is value
 
 

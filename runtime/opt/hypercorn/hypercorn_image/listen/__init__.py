@@ -1,1 +1,1 @@
-"""The listening sockets: opened once, shared or handed on, closed without losing a connection."""
+"""The listening sockets: opened once, shared by the workers, closed without losing a connection."""

@@ -1,15 +1,17 @@
-"""Closing listening sockets without losing what the kernel has accepted on them.
+"""Closes listening sockets without losing a connection that the kernel has accepted.
 
-Closing one resets every connection that waits in its queue or is half open, and their clients may have sent a request
-already. So first nobody new is let in, then what is half open gets the moment it needs, then each process that has the
-socket accepts until the queue is empty and closes its copy in the very next instruction; the parent, which accepts
-nothing, has closed its own before. Whoever is last leaves an empty queue.
+When a listening socket is closed, the kernel resets every connection that waits in its queue or is half open. Their
+clients may have sent a request already. So a stop takes four steps:
 
-Linux has no call that closes the door of a listening socket and keeps the socket. But one that is bound to a network
-interface takes connections from there only, and since Linux 5.7 anyone may bind one to an interface that does not exist
-(SO_BINDTOIFINDEX; `sock_bindtoindex_locked` in the kernel's net/core/sock.c). From then on the kernel
-refuses new connections, and those that are half open still arrive. Where it does not let us, there is an instant left
-between the last accept and the close.
+1. The kernel refuses new connections.
+2. Half-open connections get a moment to arrive.
+3. The parent, which accepts nothing, closes its copy of the socket.
+4. Each worker accepts until the queue is empty, and closes its copy in the next instruction.
+
+Linux has no call for step 1. But a socket that is bound to a network interface takes connections from that interface
+only, and since Linux 5.7 any user may bind one to an interface that does not exist (SO_BINDTOIFINDEX;
+`sock_bindtoindex_locked` in the kernel's net/core/sock.c). Half-open connections still arrive after it. If the kernel
+does not allow it, a connection that comes between the last accept and the close is reset.
 """
 
 import array
@@ -23,14 +25,14 @@ from typing import Any, Awaitable, Callable, Iterable, List, Sequence, Set
 
 from hypercorn_image.listen.inet import reason
 
-LIMIT = 1.0  # seconds a queue may take to empty
-HALF_OPEN = 0.5  # seconds that connections which are half open may take: some round trips
+LIMIT = 1.0  # seconds that a queue may take to empty
+HALF_OPEN = 0.5  # seconds that half-open connections may take: some round trips
 _SO_BINDTOIFINDEX = 62
 _NO_INTERFACE = 2**31 - 1
 _SYN_RECV = "03"  # include/net/tcp_states.h
 _SO_ATTACH_FILTER = 26
-# "Drop a datagram that is one QUIC Initial packet", as classic BPF. That is how a connection begins; when its client
-# answers the server's first, another packet follows the Initial one. RFC 9000, 17.2.2; offsets are from the UDP header.
+# Classic BPF that drops a datagram with one QUIC Initial packet and nothing else, which is how a connection begins. A
+# client that answers the server's first packet adds another one. RFC 9000, 17.2.2. Offsets are from the UDP header.
 _NO_INITIAL = (
     (0x30, 0, 0, 8),  # A = the first byte
     (0x54, 0, 0, 0xF0),
@@ -44,7 +46,7 @@ _NO_INITIAL = (
     (0x0C, 0, 0, 0),
     (0x07, 0, 0, 0),
     (0x50, 0, 0, 15),  # A = length of the token
-    (0x25, 18, 0, 63),  # itself longer than one byte: we give no tokens; drop
+    (0x25, 18, 0, 63),  # is itself longer than one byte? drop: we give no tokens
     (0x0C, 0, 0, 0),
     (0x07, 0, 0, 0),  # X = the three lengths
     (0x50, 0, 0, 16),  # A = first byte of the packet's length, whose upper bits say how long that is
@@ -68,7 +70,7 @@ _NO_INITIAL = (
 
 
 def refuse_new(sockets: Iterable[socket.socket]) -> str:
-    """Have the kernel refuse new connections to listening TCP `sockets`, for good; return why it does not let us."""
+    """Make the kernel refuse new connections to listening TCP `sockets` from now on; return why it does not."""
     refusal = ""
     for sock in sockets:
         if sock.family != socket.AF_UNIX:
@@ -80,9 +82,9 @@ def refuse_new(sockets: Iterable[socket.socket]) -> str:
 
 
 def refuse_new_quic(descriptors: Iterable[int]) -> str:
-    """Drop what begins a QUIC connection; return why the kernel does not let us.
+    """Make the kernel drop packets that begin a QUIC connection; return why it does not.
 
-    Its client sends it again, and another worker may have the socket's place by then.
+    The client sends them again, and by then another worker may have the socket's place.
     """
     refusal = ""
     for descriptor in descriptors:
@@ -108,9 +110,9 @@ def half_open(sockets: Iterable[socket.socket]) -> bool:
 
 
 async def arrived(half_open: Callable[[], bool], seconds: float, sleep: Callable[[float], Awaitable[None]]) -> None:
-    """Return once `half_open` denies it, or after `seconds`.
+    """Return when `half_open` returns false, or after `seconds`.
 
-    It is asked in a thread: the kernel takes 10 ms to list a thousand connections.
+    It is called in a thread, because the kernel takes 10 ms to list a thousand connections.
     """
     limit = time.monotonic() + seconds
 
@@ -144,7 +146,7 @@ def waiting(descriptors: Iterable[int]) -> bool:
 
 
 async def emptied(descriptors: Sequence[int], seconds: float, sleep: Callable[[float], Awaitable[None]]) -> None:
-    """Return once nothing waits to be accepted on the listening sockets, or after `seconds`."""
+    """Return when no connection waits to be accepted on the listening sockets, or after `seconds`."""
     limit = time.monotonic() + seconds
     await sleep(0)
     while waiting(descriptors) and time.monotonic() < limit:
@@ -152,7 +154,7 @@ async def emptied(descriptors: Sequence[int], seconds: float, sleep: Callable[[f
 
 
 def replace(descriptors: Iterable[int]) -> None:
-    """Close listening sockets that someone still uses: one to which nobody can connect takes the place of each."""
+    """Replace listening sockets whose descriptors are still in use by one that nobody can connect to."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as nobody:
         nobody.bind("")  # an abstract address of the kernel's choice
         nobody.listen(1)

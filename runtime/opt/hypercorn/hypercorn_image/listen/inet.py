@@ -1,4 +1,4 @@
-"""Opening a TCP or UDP socket on an address as it is configured."""
+"""Opens a TCP or UDP socket on an address as it is configured."""
 
 import socket
 from typing import Any, Tuple
@@ -33,5 +33,5 @@ def open_inet(bind: str, kind: int, shared: bool = True) -> socket.socket:
 
 
 def reason(error: Exception) -> str:
-    """Return in words why something failed."""
+    """Return the reason for `error` in words."""
     return getattr(error, "strerror", None) or str(error)

@@ -1,13 +1,13 @@
-"""The UDP sockets of QUIC binds: who gets a client's packets, and when a socket may be closed.
+"""The UDP sockets of QUIC binds: which worker gets a client's packets, and when a socket may be closed.
 
-The kernel keeps the sockets that share a port in a list, and a program of ours chooses one by the client's address: the
-place in the list, below a fixed number of places. A new socket goes to the end of the list. When one is closed, the
-last one takes its place (`__reuseport_detach_sock` in the kernel's net/core/sock_reuseport.c). Two rules keep every
-connection with its worker, also when a reload changes the number of workers:
+The kernel keeps the sockets that share a port in a list. Our BPF program computes a place in the list from the client's
+address. A new socket goes to the end of the list. When a socket is closed, the last one takes its place
+(`__reuseport_detach_sock` in the kernel's net/core/sock_reuseport.c). Two rules keep every connection with its worker,
+also when a reload changes the number of workers:
 
-- The number of places never changes while a socket is open. A worker has several, so that another number of workers can
-  have them.
-- A socket that is no longer read is closed only when there is one beyond the places, which then takes its place.
+- The number of places never changes while a socket is open. A worker has several places, so that another number of
+  workers can share them.
+- A socket that no worker reads is closed only when there is one beyond the places, which then takes its place.
 """
 
 import socket
@@ -17,7 +17,7 @@ from hypercorn_image.errors import StartError
 from hypercorn_image.listen import draining
 from hypercorn_image.listen.inet import open_inet, reason, resolve
 
-PLACES = 12  # at least: 1, 2, 3, 4, 6 and 12 workers have equally many each
+PLACES = 12  # at least; 1, 2, 3, 4, 6 and 12 workers have the same number each
 _SO_ATTACH_REUSEPORT_CBPF = 51
 
 
@@ -27,13 +27,13 @@ class Group:
     def __init__(self, bind: str, places: int) -> None:
         self.bind = bind
         self.places = places
-        self.address = bind  # where it is: another one where the bind asks for port 0
+        self.address = bind  # as opened: the bind may ask for port 0
         self.not_steered = ""  # why the kernel does not choose by the client's address
         self._open: List[socket.socket] = []
-        self._unread: List[socket.socket] = []  # those of them that no worker reads
+        self._unread: List[socket.socket] = []  # the open ones that no worker reads
 
     def open(self, count: int) -> List[socket.socket]:
-        """Open so many more sockets; raises StartError."""
+        """Open `count` more sockets; raises StartError."""
         opened: List[socket.socket] = []
         try:
             for _ in range(count):
@@ -56,7 +56,7 @@ class Group:
             self.not_steered = reason(error)
 
     def retire(self, sockets: Iterable[socket.socket]) -> None:
-        """Close those of `sockets` that are of this group, which no worker reads any more, as soon as that may be."""
+        """Close those of `sockets` that are of this group, as soon as allowed. No worker reads them any more."""
         self._unread += [sock for sock in sockets if sock in self._open]
         self._settle()
 
@@ -73,7 +73,7 @@ class Group:
         return bool(self._open)
 
     def close(self, but: Sequence[socket.socket]) -> None:
-        """Close this process's copies of all sockets that are not in `but`: in a process that has just been forked."""
+        """Close this process's copies of all sockets except `but`. It has just been forked."""
         for sock in self._open:
             if sock not in but:
                 sock.close()
@@ -87,16 +87,16 @@ class Groups:
         self._of: Dict[str, Group] = {}
 
     def of(self, bind: str, workers: int) -> Group:
-        """Return the group of `bind`, with places for that many `workers` (0: nobody else ever) if it is a new one.
+        """Return the group of `bind`. A new group has places for `workers` workers; 0 stands for one without a parent.
 
-        Raises StartError when somebody else has the port.
+        Raises StartError when another program has the port.
         """
         try:
             _, target = resolve(bind, socket.SOCK_DGRAM)
             group = self._groups.get(target)
             if group is None or not group.is_open:
                 if not self._has_port(target[1]):
-                    # Ours share the port, and would share it with anybody who allows that too.
+                    # With SO_REUSEPORT, another program that sets it too could share the port.
                     open_inet(bind, socket.SOCK_DGRAM, shared=False).close()
                 group = self._groups[target] = Group(bind, -(-PLACES // workers) * workers if workers else 1)
         except (OSError, ValueError) as error:
@@ -108,39 +108,38 @@ class Groups:
         return any(group.is_open and group.address.endswith(f":{port}") for group in self._groups.values())
 
     def address(self, bind: str) -> str:
-        """Return where `bind` is served, once it is."""
+        """Return the address that `bind` has, which is open."""
         return self._of[bind].address
 
     def places(self, binds: Iterable[str]) -> int:
-        """Return how many workers can serve all of `binds`, once they are served."""
+        """Return how many workers can serve all of `binds`, which are open."""
         return min(self._of[bind].places for bind in binds)
 
     def not_steered(self) -> str:
         """Return why the kernel does not choose a worker by the client's address; nothing when it does."""
-        return next((one.not_steered for one in self._groups.values() if one.not_steered), "")
+        return next((group.not_steered for group in self._groups.values() if group.not_steered), "")
 
     def retire(self, sockets: Sequence[socket.socket]) -> None:
-        """Close sockets that no worker reads any more, as soon as that may be."""
+        """Close sockets that no worker reads any more, as soon as allowed."""
         for group in self._groups.values():
             group.retire(sockets)
 
     def close(self, but: Sequence[socket.socket]) -> None:
-        """Close this process's copies of all sockets that are not in `but`."""
+        """Close this process's copies of all sockets except `but`."""
         for group in self._groups.values():
             group.close(but)
 
 
 def cannot_listen(bind: str, error: Exception) -> StartError:
-    """Return what is said of a QUIC bind that cannot be had."""
+    """Return the error of a QUIC bind that cannot be opened."""
     return StartError([f"cannot listen on {bind} (UDP): {reason(error)}"])
 
 
 def _steering(places: int) -> Sequence[Tuple[int, int, int, int]]:
-    """Return the program that chooses one of `places` UDP sockets by the client's address and port, IPv4 or IPv6.
+    """Return the BPF program that chooses one of `places` UDP sockets by the client's address and port, IPv4 or IPv6.
 
-    Without it the kernel's choice depends on how many sockets there are, and a worker's replacement would send the
-    packets of every connection to another worker. With it, a new worker's socket gets nothing until it takes the place
-    of the one that closes.
+    Without it, the kernel's choice depends on the number of sockets: one more would move the packets of every
+    connection to another worker. With it, a new socket gets nothing until it takes the place of one that is closed.
     """
     net = 0xFFF00000  # SKF_NET_OFF: offsets are from the IP header
     return (

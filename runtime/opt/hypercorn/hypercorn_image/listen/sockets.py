@@ -1,7 +1,7 @@
-"""The sockets: opened once by the parent, inherited by the workers as `fd://` binds.
+"""Opens the listening sockets in the parent. The workers inherit them as `fd://` binds.
 
-TCP and unix sockets are shared by all workers: a connection waits in one queue until any of them takes it, so that
-replacing a worker refuses nobody. The UDP sockets of QUIC binds are in `quic`.
+All workers share the TCP and unix sockets. A connection waits in one queue until a worker takes it, so no connection is
+refused while a worker is replaced. The UDP sockets of QUIC binds are in `quic`.
 """
 
 import contextlib
@@ -36,11 +36,11 @@ class Listeners:
         self.umask: Optional[int] = config.umask
         self.workers: int = config.workers
         self.shared: Dict[Bind, socket.socket] = {}
-        self.quic = Groups()  # takes the place of another configuration's with `share_quic`
+        self.quic = Groups()  # `share_quic` replaces it
         self._owner = os.getpid()
 
     def open(self, inherited: Optional[Mapping[Bind, socket.socket]] = None) -> None:
-        """Open and listen on every TCP and unix bind; those in `inherited` are open already and are taken over."""
+        """Open and listen on every TCP and unix bind, except those that are open already, in `inherited`."""
         opened: List[socket.socket] = []
         try:
             for bind in self.binds:
@@ -97,7 +97,7 @@ class Listeners:
         return opened
 
     def adopt(self, config: Any, quic: List[socket.socket], copy: bool = False) -> None:
-        """Make `config` serve these sockets, as `fd://` binds; without `copy` these objects lose them."""
+        """Make `config` serve these sockets as `fd://` binds. Without `copy`, the descriptors become its own."""
 
         def descriptor(sock: socket.socket) -> str:
             return f"fd://{os.dup(sock.fileno()) if copy else sock.detach()}"
@@ -119,7 +119,7 @@ class Listeners:
         return ", ".join(shown)
 
     def targets(self) -> List[Tuple[bool, str, int]]:
-        """Return where to knock to see whether this serves: is it TLS, host or path of a unix socket, port (0)."""
+        """Return what a health check can connect to: whether TLS, host or path of a unix socket, port or 0."""
         found = []
         for (tls, _), sock in self.shared.items():
             if sock.family == socket.AF_UNIX:
@@ -130,7 +130,7 @@ class Listeners:
         return found
 
     def refuse_new(self) -> str:
-        """Keep new connections out; return why the kernel does not. Sockets that somebody else gave us are theirs."""
+        """Refuse new connections; return why the kernel does not. `fd://` binds are left to their owner."""
         self._unlink()
         return draining.refuse_new(sock for (_, bind), sock in self.shared.items() if not bind.startswith("fd://"))
 
@@ -139,11 +139,11 @@ class Listeners:
         return draining.half_open(self.shared.values())
 
     def share_quic(self, others: "Listeners") -> None:
-        """Have the UDP sockets in common with the configuration that was there before."""
+        """Share the UDP sockets of the configuration that was there before."""
         self.quic = others.quic
 
     def close(self, but: Iterable[socket.socket] = ()) -> None:
-        """Close every shared socket that is not one of `but`; who opened unix sockets also removes their files."""
+        """Close every shared socket except `but`. The process that opened a unix socket also removes its file."""
         kept = list(but)
         self.shared = {bind: sock for bind, sock in self.shared.items() if sock not in kept}
         self._unlink()

@@ -1,13 +1,17 @@
-"""The small file that tells the health check where the server listens; `healthcheck.py` reads it.
+"""The note that tells the health check where the server listens: a small file that `healthcheck.py` reads.
 
-Not found in the environment alone: a prestart script, a configuration file or an argument may have changed it. Kept in
-the first directory that can be written; with a read-only root and no tmpfs there is none, and the health check then
-goes by the environment. Lines of fields between tabs, so that reading it needs no import.
+The environment does not tell: a prestart script, a configuration file or an argument may have changed it. The file is
+in the first directory that can be written. With a read-only root and no tmpfs there is none, and the health check uses
+the environment. Fields are separated by tabs, so that reading them needs no import.
 """
 
 import contextlib
 import os
 from typing import Any, Iterable, Iterator, List, Mapping, Tuple
+
+from hypercorn_image.config import options, settings
+from hypercorn_image.config.kinds import split_bind
+from hypercorn_image.config.problems import Problems
 
 DIRECTORIES = ("/run", "/tmp", "/dev/shm")
 _CERT_REQUIRED = 2  # ssl.CERT_REQUIRED, whose module costs 15 ms to import
@@ -20,14 +24,14 @@ def _paths() -> Iterator[str]:
         yield os.path.join(directory, f"hypercorn-image-{os.getuid()}")
 
 
-def lines(targets: Iterable[Target], options: Mapping[str, Any], variables: Mapping[str, Any]) -> List[str]:
-    """Return the lines of the note for Hypercorn's `options` and the image's own `variables`."""
+def lines(targets: Iterable[Target], config: Mapping[str, Any], variables: Mapping[str, Any]) -> List[str]:
+    """Return the lines of the note for Hypercorn's options in `config`, and the image's own `variables`."""
     found = [f"{_kind(tls, port)}\t{address}\t{port}" for tls, address, port in targets]
-    names = options.get("server_names") or ["localhost"]
+    names = config.get("server_names") or ["localhost"]
     found.append(f"path\t{variables.get('HEALTHCHECK_PATH', '')}")
     found.append(f"host\t{names[0]}")
-    found.append(f"timeout\t{variables.get('HEALTHCHECK_TIMEOUT', 5.0)}")
-    if options.get("verify_mode") == _CERT_REQUIRED:
+    found.append(f"timeout\t{options.value(variables, 'HEALTHCHECK_TIMEOUT')}")
+    if config.get("verify_mode") == _CERT_REQUIRED:
         found.append("certificate\trequired")
     return found
 
@@ -39,7 +43,7 @@ def _kind(tls: bool, port: int) -> str:
 
 
 class Note:
-    """The note of a server that runs."""
+    """The note of a running server."""
 
     def __init__(self) -> None:
         self._where: List[str] = []
@@ -47,18 +51,18 @@ class Note:
         self._draining: List[str] = []
 
     def serves(self, where: List[str]) -> None:
-        """Note the `lines` of what is served now."""
+        """Write where the server listens: `where` has the `lines`."""
         self._where = where
         self._write()
 
     def silent(self, number: int, workers: int) -> None:
-        """Note how many of the workers do not respond. Written only when it changes, and not before it serves."""
+        """Write how many of the workers do not respond, if that has changed and the server serves."""
         before, self._silent = self._silent, [f"silent\t{number}", f"workers\t{workers}"] if number else []
         if self._silent != before and self._where:
             self._write()
 
     def draining(self) -> None:
-        """Note that the stop is near."""
+        """Write that the server drains."""
         self._draining = ["draining\tyes"]
         self._write()
 
@@ -67,7 +71,7 @@ class Note:
 
 
 def write(note: Iterable[str]) -> None:
-    """Write the lines of the note; where nothing can be written, do nothing."""
+    """Write the lines of the note; do nothing if no directory can be written."""
     for path in _paths():
         temporary = f"{path}.{os.getpid()}"
         with contextlib.suppress(OSError):
@@ -79,11 +83,7 @@ def write(note: Iterable[str]) -> None:
 
 
 def guess(environ: Mapping[str, str]) -> List[str]:
-    """Return the lines for what `environ` alone says; none when it says nothing usable."""
-    from hypercorn_image.config import options, settings
-    from hypercorn_image.config.kinds import split_bind
-    from hypercorn_image.config.problems import Problems
-
+    """Return the lines that follow from `environ` alone; none when it has problems."""
     problems = Problems()
     variables = options.read_environment(environ, problems)
     values = settings.from_variables(variables, problems, core_count=1)
@@ -102,9 +102,9 @@ def guess(environ: Mapping[str, str]) -> List[str]:
 
 
 def local(host: str, only_ipv6: bool = False) -> str:
-    """Return the address at which what listens on `host` is reached from inside the container.
+    """Return the address at which a socket that listens on `host` is reached inside the container.
 
-    For `::` it is IPv4's, unless the socket takes IPv6 only: Docker's default network has no IPv6 loopback.
+    For `::` it is the IPv4 loopback, unless the socket takes IPv6 only: Docker's default network has no IPv6 loopback.
     """
     return {"0.0.0.0": "127.0.0.1", "::": "::1" if only_ipv6 else "127.0.0.1"}.get(host, host)
 
