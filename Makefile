@@ -84,4 +84,4 @@ clean: $(VENV)/ready ## remove the images and containers that this repository ma
 	@$(RUN) -m imagematrix.build.clean $(FILTERS)
 
 engine-stop: $(VENV)/ready ## stop the container engine, if it was started here
-	@$(RUN) -m imagematrix.machine.engine stop
+	@$(RUN) -m imagematrix.machine.dockerd

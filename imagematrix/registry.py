@@ -100,12 +100,6 @@ def complaint(output: str) -> str:
     return re.sub(r"^(?i:error):\s*(failed to solve:\s*)?", "", errors[-1])
 
 
-def host_of(repository: str) -> str:
-    """Return the registry of a repository as Docker's clients understand the name."""
-    first, slash, _ = repository.partition("/")
-    return first if slash and ("." in first or ":" in first or first == "localhost") else "docker.io"
-
-
 def is_loopback(host: str) -> bool:
     """Say whether a registry is on this machine only."""
     name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host

@@ -8,15 +8,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from imagematrix import cli
 from imagematrix.console import say
 from imagematrix.errors import UserError
-from imagematrix.machine import cache, engine, images
+from imagematrix.machine import engine, images
 from imagematrix.matrix.loading import load
 from imagematrix.matrix.locks import BASES, read_bases
 from imagematrix.registry import AT_ONCE, Registry
+from imagematrix.writing import write_whole
 
 
 def newest(registry: Registry, names: Iterable[str]) -> dict[str, str | None]:
@@ -33,11 +33,6 @@ def updated(old: dict[str, str], found: dict[str, str | None], used: Iterable[st
     """Return the lock with what was found in it, and without bases that nothing uses any more."""
     merged = {**old, **{name: digest for name, digest in found.items() if digest}}
     return {name: merged[name] for name in sorted(merged) if name in set(used)}
-
-
-def write(folder: Path, lock: dict[str, str]) -> None:
-    """Write the lock, whole or not at all."""
-    cache.write_atomically(folder / BASES, json.dumps(lock, indent=2) + "\n")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -60,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
         say(f"{name}: {old.get(name, 'not pinned')} -> {lock[name]}")
     say(f"locks/{BASES}: {len(lock)} base images, {len(changed)} changed")
     if not arguments.dry_run and (changed or lock != old):
-        write(folder, lock)
+        write_whole(folder / BASES, f"{json.dumps(lock, indent=2)}\n".encode())
     if missing:
         raise UserError(f"the registry has no {', '.join(missing)}: correct matrix.yaml")
     return 0

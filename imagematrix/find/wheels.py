@@ -26,6 +26,7 @@ from imagematrix.find.attestations import AttestationError
 from imagematrix.matrix.loading import load
 from imagematrix.matrix.locks import root
 from imagematrix.matrix.model import Matrix, Python, Variant
+from imagematrix.writing import write_whole
 
 _MACHINES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
 """Docker's name of a platform -> uv's, https://docs.astral.sh/uv/reference/cli/#uv-pip-compile--python-platform."""
@@ -377,10 +378,7 @@ def _write(repository: Path, files: dict[Path, str], removed: Iterable[Path], dr
             continue
         print(f"{path.relative_to(repository)}: {'would be ' * dry_run}written")
         if not dry_run:
-            path.parent.mkdir(exist_ok=True)
-            new = path.with_name(path.name + ".new")
-            new.write_text(text, encoding="utf-8", newline="\n")
-            new.replace(path)
+            write_whole(path, text.encode())
 
 
 if __name__ == "__main__":

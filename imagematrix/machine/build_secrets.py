@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from imagematrix.machine import cache
+from imagematrix.writing import write_whole
 
 CONTAINER_CA = "/etc/ssl/certs/ca-certificates.crt"  # where a build mounts the secret `ca`
 
@@ -26,7 +27,8 @@ def build_secrets() -> dict[str, Path]:
     pipconf = cache.cache_folder() / "pip.conf"
     lines = ["[global]", *([f"cert = {CONTAINER_CA}"] if ca else [])]
     lines += [f"{name} = {value}" for name, value in usable_in_a_build(_pip_settings()).items()]
-    cache.write_atomically(pipconf, "\n".join(lines) + "\n", mode=0o600)  # an index's address may hold a password
+    text = "".join(f"{line}\n" for line in lines)
+    write_whole(pipconf, text.encode(), 0o600)  # an index's address may hold a password
     return {**({"ca": ca} if ca else {}), "pipconf": pipconf}
 
 

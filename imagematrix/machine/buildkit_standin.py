@@ -27,7 +27,7 @@ from imagematrix.errors import UserError, exit_status
 from imagematrix.machine import apt, artefacts, cache, engine, processes
 from imagematrix.machine.engine import Engine
 
-START_LIMIT = 60.0
+START_LIMIT, STOP_LIMIT = 60.0, 30.0
 _OWNER = "owner.json"
 """The file that says which process a stand-in ends with. One that was started by `start` has none."""
 _PACKAGES = ("docker.io", "containerd")
@@ -51,8 +51,7 @@ class StandIn:
 
     def claim(self) -> None:
         """Note that it is this process's: another one removes it when this one is gone."""
-        owner = [os.getpid(), processes.start_time(os.getpid())]
-        cache.write_atomically(self.folder / _OWNER, json.dumps(owner))
+        processes.note(self.folder / _OWNER, os.getpid())
 
     def start(self) -> None:
         """Start it and wait until it answers. Raises UserError where it cannot be had."""
@@ -100,7 +99,7 @@ class StandIn:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        (self.folder / f"{name}.json").write_text(json.dumps([process.pid, processes.start_time(process.pid)]))
+        processes.note(self.folder / f"{name}.json", process.pid)
 
     def _await(self, address: Path, name: str) -> None:
         deadline = time.monotonic() + START_LIMIT
@@ -132,9 +131,9 @@ class StandIn:
         """End it, if it runs, and whatever of it an interrupted run left; its cache stays."""
         for name in ("proxy", "dockerd"):
             record = self.folder / f"{name}.json"
-            with contextlib.suppress(OSError, ValueError):
-                pid, started = json.loads(record.read_text(encoding="utf-8"))
-                _end(pid, started)
+            process = processes.noted(record)
+            if process and not process.end(STOP_LIMIT):
+                os.kill(process.pid, signal.SIGKILL)
             record.unlink(missing_ok=True)
         self.socket.unlink(missing_ok=True)
         (self.folder / "docker.sock").unlink(missing_ok=True)
@@ -177,18 +176,6 @@ def _pump(source: socket.socket, target: socket.socket) -> None:
             one.shutdown(socket.SHUT_RDWR)
 
 
-def _end(pid: int, started: int) -> None:
-    """End one process of ours and wait; a later process with its number is left alone."""
-    if processes.start_time(pid) != started:
-        return
-    os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + 30
-    while processes.process_name(pid) and processes.start_time(pid) == started:
-        if time.monotonic() > deadline:
-            os.kill(pid, signal.SIGKILL)
-        time.sleep(0.1)
-
-
 def _quietly(*command: str) -> None:
     subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
 
@@ -214,8 +201,7 @@ def remove_orphans(buildx: Sequence[str]) -> None:
     """Remove the stand-ins of processes that ended without removing them."""
     with cache.locked("buildkit-orphans"):
         for record in (cache.cache_folder() / "buildkit").glob(f"*/{_OWNER}"):
-            pid, started = json.loads(record.read_text(encoding="utf-8"))
-            if processes.start_time(pid) != started:
+            if processes.noted(record) is None:
                 say(f"removing the builder {record.parent.name}, which a killed run left")
                 forget(buildx, StandIn(record.parent.name))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,16 +31,6 @@ def locked(name: str) -> Iterator[int]:
     with (folder / name).open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield file.fileno()
-
-
-def write_atomically(path: Path, text: str, mode: int = 0o644) -> None:
-    """Write a file so that a reader sees the old text or the new one, never half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=path.name, dir=path.parent)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    Path(name).chmod(mode)
-    Path(name).replace(path)
 
 
 def logged(command: Sequence[str], name: str) -> Path | None:

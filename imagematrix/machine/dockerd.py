@@ -1,36 +1,22 @@
-"""Installs, starts and stops a dockerd on Debian and Ubuntu, as root."""
+"""Installs, starts and stops a dockerd on Debian and Ubuntu, as root. `make engine-stop` runs it, to stop."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import signal
 import subprocess
+import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from imagematrix.console import say
-from imagematrix.errors import UserError
+from imagematrix.errors import UserError, exit_status
 from imagematrix.machine import address, apt, cache, processes
 
 START_LIMIT = 60.0  # seconds until a daemon that was started must answer
 STOP_LIMIT = 60.0  # dockerd gives its containers 15 s
 _PID_FILES = {Path("/var/run/docker.pid"): "dockerd", Path("/var/run/docker/containerd/containerd.pid"): "containerd"}
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-
-@dataclass(frozen=True)
-class Daemon:
-    """The dockerd that we started; the time of its start tells it from a later process with the same number."""
-
-    pid: int
-    start_time: int  # in clock ticks since boot, as /proc/PID/stat says
-
-    def is_alive(self) -> bool:
-        """Tell whether this very process still runs."""
-        return processes.process_name(self.pid) == "dockerd" and processes.start_time(self.pid) == self.start_time
 
 
 def start(reason: str) -> None:
@@ -49,16 +35,10 @@ def start(reason: str) -> None:
         say("starting the engine: systemctl start docker")
         log = cache.logged(["systemctl", "start", "docker"], "systemctl")
         if log is not None or not _wait_for_answer(START_LIMIT):
-            raise UserError(
-                f"`systemctl start docker` did not bring an engine; see `journalctl -u docker`\n{tail_of(log)}"
-            )
+            end = cache.tail(log) if log else ""
+            raise UserError(f"`systemctl start docker` did not bring an engine; see `journalctl -u docker`\n{end}")
         return
     _start_dockerd()
-
-
-def tail_of(log: Path | None) -> str:
-    """Return the end of a log that may not be there."""
-    return cache.tail(log) if log is not None else ""
 
 
 def _engine_packages() -> list[str]:
@@ -100,7 +80,7 @@ def _start_dockerd() -> None:
             start_new_session=True,  # outlives this command, and its Ctrl-C
         )
     try:
-        record(process.pid)
+        processes.note(record_path(), process.pid)
         if not _wait_for_answer(START_LIMIT, process):
             raise UserError(f"dockerd did not come up; log: {log}\n{cache.tail(log)}")
     except BaseException:  # Ctrl-C too: no half-started daemon stays behind
@@ -144,38 +124,22 @@ def record_path() -> Path:
     return cache.cache_folder() / "dockerd.json"
 
 
-def record(pid: int) -> None:
-    """Note that this dockerd was started here."""
-    cache.write_atomically(record_path(), json.dumps({"pid": pid, "start_time": processes.start_time(pid)}))
-
-
-def own_daemon() -> Daemon | None:
-    """Return the dockerd that was started here, None if it does not run."""
-    try:
-        noted = json.loads(record_path().read_text(encoding="utf-8"))
-        daemon = Daemon(int(noted["pid"]), int(noted["start_time"]))
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-    return daemon if daemon.is_alive() else None
-
-
-def stop() -> bool:
-    """End the dockerd that `ensure` started, and wait for it; any other is left alone. Returns whether there was one.
+def stop() -> int:
+    """End the dockerd that was started here, and wait for it; any other is left alone. Return the exit status, 0.
 
     Raises UserError when it does not end in time.
     """
     with cache.locked("engine"):
-        daemon = own_daemon()
+        daemon = processes.noted(record_path())
         if daemon is None:
-            record_path().unlink(missing_ok=True)
             say("no engine that was started here runs")
-            return False
-        say(f"stopping dockerd (process {daemon.pid})")
-        os.kill(daemon.pid, signal.SIGTERM)
-        deadline = time.monotonic() + STOP_LIMIT
-        while daemon.is_alive():
-            if time.monotonic() > deadline:
+        else:
+            say(f"stopping dockerd (process {daemon.pid})")
+            if not daemon.end(STOP_LIMIT):
                 raise UserError(f"dockerd (process {daemon.pid}) did not end within {STOP_LIMIT:.0f} s")
-            time.sleep(0.2)
         record_path().unlink(missing_ok=True)
-        return True
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(stop))

@@ -1,38 +1,27 @@
-"""The container engine: the one that answers, else one that is installed and started here.
-
-Run it as `python -m imagematrix.machine.engine ensure|stop|status`."""
+"""The container engine: the one that answers, else one that is installed and started here."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 from dataclasses import dataclass
 from functools import cached_property
 
 from docker.client import DockerClient
 from docker.errors import DockerException
 
-from imagematrix.errors import UserError, exit_status
-from imagematrix.machine import address, cache, clients, dockerd
+from imagematrix.errors import UserError
+from imagematrix.machine import address, buildx, cache, dockerd
 
 
 @dataclass(frozen=True)
 class Engine:
-    """An engine that has answered, and the clients that work with it, which are looked for when first needed."""
+    """An engine that has answered."""
 
     host: str  # a value for DOCKER_HOST
-    started_here: bool  # by `ensure`, now or in an earlier run
-
-    @cached_property
-    def docker(self) -> list[str]:
-        """The argv of a docker client. Raises UserError where there is none and none can be installed."""
-        return clients.docker_client(self.host)
 
     @cached_property
     def buildx(self) -> list[str]:
-        """The argv to be followed by "bake" and so on; raises UserError as `docker` does."""
-        return clients.buildx(self.host)
+        """The argv to be followed by "bake" and so on. Raises UserError if there is none and none can be installed."""
+        return buildx.command(self.host)
 
     def client(self) -> DockerClient:
         """Return a client of the engine's API. Raises UserError when it has gone."""
@@ -55,41 +44,4 @@ def ensure() -> Engine:
             if where != address.DEFAULT_HOST:
                 raise UserError(f"the engine at {where} (DOCKER_HOST or docker context) does not answer: {reason}")
             dockerd.start(reason)
-        return Engine(where, dockerd.own_daemon() is not None)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run `python -m imagematrix.machine.engine`; returns its exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m imagematrix.machine.engine", description=__doc__.partition("\n")[0]
-    )
-    parser.add_argument("verb", choices=["ensure", "stop", "status"], help="status: exit 1 when no engine answers")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    options = parser.parse_args(arguments)
-
-    if options.verb == "stop":
-        dockerd.stop()
-        return 0
-    if options.verb == "ensure":
-        engine = ensure()
-        facts = {
-            "host": engine.host,
-            "docker": engine.docker,
-            "buildx": engine.buildx,
-            "started_here": engine.started_here,
-        }
-    else:
-        where = address.configured_host()
-        reason = address.why_silent(where)
-        facts = {"host": where, "answers": reason is None, "started_here": dockerd.own_daemon() is not None}
-        facts |= {"reason": reason} if reason else {}
-    if options.json:
-        print(json.dumps(facts, indent=2))
-    else:
-        for name, value in facts.items():
-            print(f"{name}: {' '.join(value) if isinstance(value, list) else value}")
-    return 0 if facts.get("answers", True) else 1
-
-
-if __name__ == "__main__":
-    sys.exit(exit_status(main))
+        return Engine(where)

@@ -1,14 +1,8 @@
-"""Base images: taken from the engine, else pulled, else a stand-in is made.
-
-Run it as `python -m imagematrix.machine.images NAME…`. Our own images are built by buildx."""
+"""Base images: taken from the engine, else pulled, else a stand-in is made."""
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
-import json
 import os
-import sys
 import time
 from collections.abc import Iterable
 
@@ -17,8 +11,7 @@ from docker.errors import APIError, DockerException, NotFound
 from requests.exceptions import RequestException
 
 from imagematrix.console import say
-from imagematrix.errors import exit_status
-from imagematrix.machine import base_image, catalogue, engine, standins
+from imagematrix.machine import base_image, catalogue, standins
 from imagematrix.machine.base_image import Base, Pins, Unavailable
 from imagematrix.machine.engine import Engine
 from imagematrix.reference import parse
@@ -137,24 +130,3 @@ def _pull(client: DockerClient, name: str, pin: str | None) -> Base | Unavailabl
         return Unavailable(name, f"pulling {reference}{pinned} failed: {error}", refused=bool(pin))
     say(f"pulled {reference} in {time.monotonic() - started:.0f} s")
     return base_image.described(name, name, image, pin)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run `python -m imagematrix.machine.images`; returns its exit status, 1 when a base image is not available."""
-    description = __doc__.partition("\n")[0]
-    parser = argparse.ArgumentParser(prog="python -m imagematrix.machine.images", description=description)
-    parser.add_argument("names", metavar="NAME", nargs="+", help="an official name, such as python:3.13-slim-trixie")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    options = parser.parse_args(arguments)
-
-    found = obtain(engine.ensure(), options.names)
-    if options.json:
-        print(json.dumps([dataclasses.asdict(base) for base in found.values()], indent=2))
-    else:
-        for base in found.values():
-            print(f"{base.name}: {base.reference if isinstance(base, Base) else f'not available: {base.reason}'}")
-    return 1 if any(isinstance(base, Unavailable) for base in found.values()) else 0
-
-
-if __name__ == "__main__":
-    sys.exit(exit_status(main))

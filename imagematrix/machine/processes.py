@@ -1,20 +1,64 @@
-"""What /proc says of a process: its name, and when it started."""
+"""Processes that were started here and outlive the command that started them, as /proc describes them."""
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from imagematrix.writing import write_whole
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process. The time of its start tells it from a later one with the same number."""
+
+    pid: int
+    start_time: int | None  # in clock ticks since boot
+
+    def is_alive(self) -> bool:
+        """Say whether this very process still runs."""
+        return process_name(self.pid) is not None and self == of(self.pid)
+
+    def end(self, limit: float) -> bool:
+        """Send it SIGTERM and wait at most `limit` seconds; say whether it has ended."""
+        os.kill(self.pid, signal.SIGTERM)
+        deadline = time.monotonic() + limit
+        while self.is_alive():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.1)
+        return True
+
+
+def of(pid: int) -> Process:
+    """Return the process that has this number now."""
+    fields = _stat(pid)
+    return Process(pid, int(fields[20]) if fields else None)
+
+
+def note(path: Path, pid: int) -> None:
+    """Write down which process it is."""
+    write_whole(path, json.dumps(asdict(of(pid))).encode())
+
+
+def noted(path: Path) -> Process | None:
+    """Return the process of a note, None if it has ended or the note is missing or damaged."""
+    try:
+        data = json.loads(path.read_bytes())
+        process = Process(int(data["pid"]), int(data["start_time"]))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return process if process.is_alive() else None
 
 
 def process_name(pid: int) -> str | None:
     """Return the name of a running process, None if there is none or it is dead and only not yet reaped."""
     fields = _stat(pid)
     return None if fields is None or fields[1] in "ZX" else fields[0]
-
-
-def start_time(pid: int) -> int | None:
-    """Return when a process started, in clock ticks since boot."""
-    fields = _stat(pid)
-    return None if fields is None else int(fields[20])
 
 
 def _stat(pid: int) -> list[str] | None:

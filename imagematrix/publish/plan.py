@@ -15,13 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
-from imagematrix import cli, labels
+from imagematrix import cli, labels, reference
 from imagematrix.console import say, table
 from imagematrix.errors import InputError, UserError
 from imagematrix.machine import engine
 from imagematrix.matrix.loading import load
 from imagematrix.matrix.model import Destination, Matrix, Variant
-from imagematrix.registry import AT_ONCE, Published, Registry, RegistryError, host_of
+from imagematrix.registry import AT_ONCE, Published, Registry, RegistryError
 from imagematrix.render.render import JOBS, Rendered, render
 
 Action = Literal["build", "tag", "keep", "unknown"]
@@ -102,12 +102,17 @@ def destination(matrix: Matrix, registry: str | None) -> Destination:
     if not registry:
         return matrix.destination
     host, _, namespace = registry.strip("/").partition("/")
-    if host_of(f"{host}/image") != host:
+    where = Destination(host, namespace or matrix.destination.namespace)
+    try:
+        found = reference.parse(f"{host}/{where.namespace}/image")
+    except ValueError:
+        raise InputError(f"REGISTRY={registry}: allowed is HOST[/NAMESPACE], such as ghcr.io/mine") from None
+    if found.host != host:
         raise InputError(
             f"REGISTRY={registry}: {host} is not a registry's host, and Docker would push to Docker Hub; "
             f"allowed: HOST[/NAMESPACE], such as ghcr.io/{host} or docker.io/{host}"
         )
-    return Destination(host, namespace or matrix.destination.namespace)
+    return where
 
 
 def parser(description: str) -> argparse.ArgumentParser:

@@ -15,7 +15,7 @@ from imagematrix import cli
 from imagematrix.errors import InputError, UserError
 from imagematrix.matrix.loading import load
 from imagematrix.matrix.model import OS, Matrix, Python
-from imagematrix.render.writing import write_whole
+from imagematrix.writing import write_whole
 
 FILE = "README.md"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from imagematrix.errors import InputError, UserError
 from imagematrix.render.render import MANIFEST, File
-from imagematrix.render.writing import NEW, refuse_links, write_whole
+from imagematrix.writing import NEW, refuse_links, write_whole
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,6 @@ def _same(path: Path, file: File) -> bool:
 
 
 def _write(path: Path, file: File) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_symlink():
         path.unlink()
     write_whole(path, file.data, 0o755 if file.executable else 0o644)

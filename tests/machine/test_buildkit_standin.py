@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -40,8 +39,7 @@ def daemon() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def recorded(one: StandIn, daemon: subprocess.Popen[bytes]) -> None:
-    one.folder.mkdir(parents=True, exist_ok=True)
-    (one.folder / "dockerd.json").write_text(json.dumps([daemon.pid, processes.start_time(daemon.pid)]))
+    processes.note(one.folder / "dockerd.json", daemon.pid)
 
 
 def test_what_a_killed_run_left_is_ended_and_removed(asked: Path, daemon: subprocess.Popen[bytes]) -> None:
@@ -59,7 +57,7 @@ def test_another_one_stays(asked: Path, daemon: subprocess.Popen[bytes], claimed
     one = StandIn("other")
     if claimed:
         one.claim()
-        assert json.loads((one.folder / "owner.json").read_text())[0] == os.getpid()
+        assert processes.noted(one.folder / "owner.json") == processes.of(os.getpid())
     recorded(one, daemon)
     remove_orphans(BUILDX)
     assert daemon.poll() is None

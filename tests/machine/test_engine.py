@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from imagematrix.errors import UserError
-from imagematrix.machine import address, build_secrets, cache, clients, dockerd, engine
+from imagematrix.machine import address, build_secrets, buildx, cache, dockerd, engine, processes
 
 
 @pytest.fixture(autouse=True)
@@ -73,22 +73,25 @@ class TestPidFile:
 
 class TestStop:
     def test_ends_the_daemon_that_was_recorded(self, said, daemon):
-        dockerd.record(daemon.pid)
-        assert dockerd.stop() is True
+        processes.note(dockerd.record_path(), daemon.pid)
+        assert dockerd.stop() == 0
         assert daemon.wait() == -15
-        assert dockerd.stop() is False
+        assert said() == [f"stopping dockerd (process {daemon.pid})"]
+        assert dockerd.stop() == 0
+        assert said() == ["no engine that was started here runs"]
 
     def test_leaves_a_later_process_with_the_same_number_alone(self, said, daemon):
-        dockerd.record(daemon.pid)
+        processes.note(dockerd.record_path(), daemon.pid)
         record = json.loads(dockerd.record_path().read_text())
         dockerd.record_path().write_text(json.dumps({**record, "start_time": record["start_time"] - 1}))
-        assert dockerd.stop() is False
+        assert dockerd.stop() == 0
         assert daemon.poll() is None
 
     @pytest.mark.parametrize("text", ["", "{}", "[]", '{"pid": null, "start_time": 1}'])
     def test_survives_a_broken_record(self, said, text):
         dockerd.record_path().write_text(text)
-        assert dockerd.stop() is False
+        assert dockerd.stop() == 0
+        assert said() == ["no engine that was started here runs"]
 
 
 class TestWhichEngine:
@@ -174,18 +177,12 @@ class TestBuildSecrets:
 
 
 def test_the_plugin_folder_of_the_user_stays_untouched(monkeypatch, tmp_path, said):
-    monkeypatch.setattr(clients, "_installed", lambda program: [])
-    monkeypatch.setattr(clients, "_standalone_buildx", lambda: Path("/opt/docker-buildx"))
+    monkeypatch.setattr(buildx, "_installed", lambda program: [])
+    monkeypatch.setattr(buildx, "_standalone", lambda: Path("/opt/docker-buildx"))
     monkeypatch.delenv("BUILDX_CONFIG", raising=False)
-    command = clients.buildx("unix:///x.sock")
+    command = buildx.command("unix:///x.sock")
     assert command[-1] == "/opt/docker-buildx"
     assert "DOCKER_HOST=unix:///x.sock" in command
     assert f"BUILDX_CONFIG={cache.cache_folder() / 'buildx'}" in command
     (tmp_path / "docker/buildx").mkdir(parents=True)  # builders that the user made
-    assert not any(word.startswith("BUILDX_CONFIG=") for word in clients.buildx("unix:///x.sock"))
-
-
-def test_status_is_1_when_none_answers(monkeypatch, capsys):
-    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
-    assert engine.main(["status", "--json"]) == 1
-    assert json.loads(capsys.readouterr().out)["answers"] is False
+    assert not any(word.startswith("BUILDX_CONFIG=") for word in buildx.command("unix:///x.sock"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +12,6 @@ import pytest
 
 from imagematrix import cli, labels
 from imagematrix.errors import InputError
-from imagematrix.find.digests import write
 from imagematrix.matrix.loading import load
 from imagematrix.matrix.model import Matrix, Variant
 from imagematrix.publish.plan import Decision, Found, decide, destination
@@ -34,7 +34,7 @@ def repository(tmp_path: Path) -> Path:
 
 
 def pin(root: Path, digests: dict[str, str]) -> None:
-    write(root / "locks", digests)
+    (root / "locks/bases.json").write_text(json.dumps(digests))
 
 
 def read(root: Path) -> tuple[Matrix, Rendered]:
@@ -107,6 +107,12 @@ def test_another_registry_changes_where_and_not_what() -> None:
     assert destination(MATRIX, "ghcr.io").repository(image) == f"ghcr.io/hypercorn/{image.name}"
     assert destination(MATRIX, "docker.io/mine").repository(image) == f"mine/{image.name}"
     assert destination(MATRIX, None) == MATRIX.destination
+
+
+@pytest.mark.parametrize("registry", ["https://ghcr.io/mine", "ghcr.io/Mine", "ghcr.io:0/mine", "a b"])
+def test_a_registry_that_is_none_is_refused(registry: str) -> None:
+    with pytest.raises(InputError, match=rf"^REGISTRY={registry}: allowed is HOST"):
+        destination(MATRIX, registry)
 
 
 @pytest.mark.parametrize("registry", ["mine", "mine/team", "ghcr"])

@@ -102,12 +102,18 @@ def offer_base(host: engine.Engine, registry: Registry, name: str) -> None:
     found = images.obtain(host, [name])[name]
     if isinstance(found, base_image.Unavailable):
         pytest.skip(f"{name} cannot be had here: {found.reason}")
-    reference = f"{registry.address}/library/{name}"
-    subprocess.run([*host.docker, "tag", found.reference, reference], check=True)
+    reference, client = f"{registry.address}/library/{name}", host.client()
+    client.images.get(found.reference).tag(reference)
     try:
-        subprocess.run([*host.docker, "push", "--quiet", reference], check=True, stdout=subprocess.DEVNULL)
+        push_image(host, reference)
     finally:
-        subprocess.run([*host.docker, "rmi", reference], check=True, stdout=subprocess.DEVNULL)
+        client.images.remove(reference)
+
+
+def push_image(host: engine.Engine, reference: str) -> None:
+    """Push an image of the engine."""
+    for line in host.client().images.push(reference, stream=True, decode=True):
+        assert "error" not in line, line
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
 from collections.abc import Iterator
 
 import pytest
 
 from imagematrix.machine import base_image, engine, images
 from tests.images.container import archive
-from tests.publish.loopback.conftest import BASE, RUN, TAG, Repository
+from tests.publish.loopback.conftest import BASE, RUN, TAG, Repository, push_image
 from tests.publish.loopback.registry import Registry
 
 NAMESPACE = f"hcimg-{RUN}"
@@ -27,7 +26,7 @@ def base(host: engine.Engine, registry: Registry) -> Iterator[str]:
     text = f"FROM {found.reference}\nLABEL {base_image.own_labels().standin}=false\n"
     context = io.BytesIO(archive({"Dockerfile": text}))
     host.client().images.build(fileobj=context, custom_context=True, tag=name, rm=True)
-    subprocess.run([*host.docker, "push", "--quiet", name], check=True, stdout=subprocess.DEVNULL)
+    push_image(host, name)
     forget(host)
     yield name
     forget(host)
@@ -35,9 +34,10 @@ def base(host: engine.Engine, registry: Registry) -> Iterator[str]:
 
 def forget(host: engine.Engine) -> None:
     """Remove from the engine what is called after this module."""
-    for image in host.client().images.list():
+    client = host.client()
+    for image in client.images.list():
         for name in (one for one in (*image.tags, *image.attrs.get("RepoDigests", [])) if NAMESPACE in one):
-            subprocess.run([*host.docker, "rmi", "--force", name], check=True, stdout=subprocess.DEVNULL)
+            client.images.remove(name, force=True)
 
 
 @pytest.fixture(scope="module")

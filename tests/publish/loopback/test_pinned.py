@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pytest
+from docker.errors import APIError
 
 from imagematrix.machine import base_image, engine, images
 from tests.images.container import archive
-from tests.publish.loopback.conftest import BASE, RUN, Repository
+from tests.publish.loopback.conftest import BASE, RUN, Repository, push_image
 from tests.publish.loopback.registry import Registry
 
 NAME = f"hcimg-{RUN}:base"
@@ -35,20 +36,22 @@ def offer(host: engine.Engine, registry: Registry) -> Iterator[Offer]:
     for text in ("old", "new"):
         context = io.BytesIO(archive({"Dockerfile": "FROM scratch\nCOPY word /\n", "word": text}))
         client.images.build(fileobj=context, custom_context=True, tag=reference, rm=True)
-        subprocess.run([*host.docker, "push", "--quiet", reference], check=True, stdout=subprocess.DEVNULL)
+        push_image(host, reference)
         digests.append(client.images.get(reference).attrs["RepoDigests"][0].partition("@")[2])
         client.images.remove(reference)
     yield Offer(*digests)
     for image in client.images.list(filters={"reference": f"*/library/{NAME.partition(':')[0]}"}):
         for name in [*image.tags, *image.attrs["RepoDigests"]]:
-            subprocess.run([*host.docker, "rmi", name], capture_output=True, check=False)
+            with suppress(APIError):
+                client.images.remove(name)
 
 
 @pytest.fixture(autouse=True)
 def mirror(registry: Registry, host: engine.Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("BASE_MIRROR", registry.address)
     yield
-    subprocess.run([*host.docker, "rmi", NAME], capture_output=True, check=False)
+    with suppress(APIError):
+        host.client().images.remove(NAME)
 
 
 def obtain(host: engine.Engine, pin: str | None) -> base_image.Base | base_image.Unavailable:

@@ -1,4 +1,4 @@
-"""The docker client and buildx that work with an engine."""
+"""The buildx that works with an engine."""
 
 from __future__ import annotations
 
@@ -25,35 +25,22 @@ def _installed(program: str) -> list[str]:
     return [path for path in found if path]
 
 
-def docker_client(address: str) -> list[str]:
-    """Find a docker client that the engine understands: one that is much newer may refuse it."""
-    for path in _installed("docker"):
-        command = [path, "--host", address]
-        if _works([*command, "version"]):
-            return command
-    if apt.is_debian() and os.geteuid() == 0 and not _installed("docker"):
-        # Debian 13 and Ubuntu have the client in a package of its own.
-        apt.install_packages(["docker-cli" if apt.has_package("docker-cli") else "docker.io"], "a docker client")
-        return docker_client(address)
-    raise UserError(f"no docker client here works with the engine at {address}; install a current one")
-
-
-def buildx(address: str) -> list[str]:
+def command(address: str) -> list[str]:
     """Return the argv of a buildx for the engine; one is fetched if none works. Raises UserError if it cannot be."""
     for path in _installed("docker"):
-        command = [path, "--host", address, "buildx"]
-        if _works([*command, "version"]):
-            return command
+        plugin = [path, "--host", address, "buildx"]
+        if _works([*plugin, "version"]):
+            return plugin
     # As a program of its own buildx works with any client, and ~/.docker need not be touched for it, unless the user's
     # builders are there already.
     variables = [f"DOCKER_HOST={address}"]
     docker_folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
     if "BUILDX_CONFIG" not in os.environ and not (docker_folder / "buildx").exists():
         variables.append(f"BUILDX_CONFIG={cache.cache_folder() / 'buildx'}")
-    return ["env", "-u", "DOCKER_CONTEXT", *variables, str(_standalone_buildx())]
+    return ["env", "-u", "DOCKER_CONTEXT", *variables, str(_standalone())]
 
 
-def _standalone_buildx() -> Path:
+def _standalone() -> Path:
     plugin = Path("/usr/libexec/docker/cli-plugins/docker-buildx")
     unpacked = Path(f"{artefacts.artefact_path('docker-buildx')}{plugin}")
     for candidate in [*map(Path, _installed("docker-buildx")), plugin, unpacked]:

@@ -25,6 +25,7 @@ def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Replace the file in one step. Raises OSError, and then the file is as it was, and InputError for a link."""
     if path.is_symlink():
         raise InputError(f"{path.name}:1: is a symbolic link; nothing is written through it; remove it")
+    path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f"{NEW}{path.name}.", dir=path.parent)
     new = Path(name)
     try:
