@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from imagematrix import writing
 from imagematrix.build.local import refuse_stale
 from imagematrix.errors import UserError
-from imagematrix.render import writing
 from imagematrix.render.render import render
 from tests.conftest import REPOSITORY, Repository
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from imagematrix.render import readme, writing
+from imagematrix import writing
+from imagematrix.render import readme
 from tests.conftest import REPOSITORY, Repository
 
 FOLDER = "hypercorn/python3.8"
