@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import h2.config
 import h2.connection
@@ -28,10 +28,10 @@ class Connection:
         self.accepted = self.ended = self._extended = False
         self.http.initiate_connection()
 
-    def open_websocket(self) -> None:
-        """Open the WebSocket, once the server has said that it can, and wait until it is accepted."""
+    def open_websocket(self, more: Iterable[tuple[str, str]] = ()) -> None:
+        """Open the WebSocket, with `more` headers, once the server can, and wait until it is accepted."""
         self.run_until(lambda: self._extended)
-        self.http.send_headers(1, _HEADERS)
+        self.http.send_headers(1, [*_HEADERS, *more])
         self.run_until(lambda: self.accepted)
 
     def say(self, text: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -48,14 +48,18 @@ class Client(QuicConnectionProtocol):
         self.answers: dict[int, tuple[asyncio.Future[tuple[int, bytes]], list[Any]]] = {}
         self.terminated: asyncio.Future[ConnectionTerminated] = asyncio.get_running_loop().create_future()
 
-    async def get(self, path: str = "/") -> tuple[int, bytes]:
-        """Return status and body of `GET path`; raises Rejected, or ConnectionError when the connection ends before."""
+    async def get(self, path: str = "/", more: Iterable[tuple[str, str]] = ()) -> tuple[int, bytes]:
+        """Return status and body of `GET path` with `more` headers.
+
+        Raises Rejected, or ConnectionError when the connection ends before.
+        """
         stream = self._quic.get_next_available_stream_id()
         headers = [
             (b":method", b"GET"),
             (b":scheme", b"https"),
             (b":authority", b"localhost"),
             (b":path", path.encode()),
+            *((name.encode(), value.encode()) for name, value in more),
         ]
         self.http.send_headers(stream, headers, end_stream=True)
         future: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()

@@ -48,3 +48,7 @@ def test_the_default_format_reads_no_environment(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("hypercorn.logging.AccessLogAtoms", None)
     line = Config().access_log_format % Atoms(REQUEST, RESPONSE, 1.5)
     assert line.endswith('"POST /path 1.1" 201 5 "last" "café"')
+
+
+def test_a_port_that_the_proxy_has_not_said_is_left_out() -> None:
+    assert Atoms({**REQUEST, "client": ("192.0.2.7", 0)}, RESPONSE, 1.5)["h"] == "192.0.2.7"

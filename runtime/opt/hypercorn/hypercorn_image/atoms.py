@@ -45,10 +45,12 @@ class Atoms(Mapping[str, Any]):
         return _header(self.request["headers"], name)
 
     def client(self) -> Any:
-        """Return the client's address with its port."""
+        """Return the client's address with its port; without one that the proxy has not said."""
         client = self.request.get("client")
         if client is None:
             return None
+        if len(client) == 2 and client[1] == 0:
+            return client[0]
         return f"{client[0]}:{client[1]}" if len(client) == 2 else self._all()["h"]
 
     def line(self) -> str:

@@ -112,6 +112,34 @@ def _listed(text: str) -> List[str]:
     return items
 
 
+def listed(*names: str) -> Kind:
+    """Return the kind of a comma-separated list of some of `names`, compared in lower case."""
+
+    def read(text: str) -> List[str]:
+        return accept(_listed(text))
+
+    def accept(value: Any) -> List[str]:
+        items = [item.lower() for item in _accept_list(value)]
+        if not set(items) <= set(names):
+            raise ValueError(value)
+        return items
+
+    return Kind("list", "a comma-separated list of " + ", ".join(names), read, accept)
+
+
+def _proxies(text: str) -> List[str]:
+    return _accept_proxies(_listed(text))
+
+
+def _accept_proxies(value: Any) -> List[str]:
+    from hypercorn_image.app.forwarded import addresses  # the standard library's module costs: who sets it pays
+
+    items = _accept_list(value)
+    for item in items:
+        addresses.check(item)
+    return items
+
+
 def _bind(text: str) -> List[str]:
     return _accept_bind(_listed(text))
 
@@ -206,6 +234,12 @@ PATH = Kind("path", "a path", str, _instance(str, os.PathLike))
 LIST = Kind("list", "a comma-separated list without empty items", _listed, _accept_list)
 BIND = Kind(
     "bind list", "a comma-separated list of HOST:PORT, [IPV6]:PORT, unix:PATH or fd://NUMBER", _bind, _accept_bind
+)
+PROXIES = Kind(
+    "list",
+    "a comma-separated list of addresses, networks (10.0.0.0/8), `unix` and `*`",
+    _proxies,
+    _accept_proxies,
 )
 OCTAL = Kind("octal", "an octal number from 0 to 777", _octal, _accept_mask)
 JSON_OBJECT = Kind("JSON", "a JSON object", _json_object, _instance(dict))

@@ -11,6 +11,14 @@ from hypercorn_image.config.problems import Problems
 
 DOCUMENTED = "hypercorn-docker"  # the images that these continue; their documentation has the variable
 FIRST = "1.0"
+FORWARDED_HEADERS = (
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "forwarded",
+)
 
 
 class Option(NamedTuple):
@@ -38,6 +46,7 @@ def _table() -> List[Option]:
         ("Application", _APPLICATION),
         ("Workers", _WORKERS),
         ("Where it listens", _BINDS),
+        ("Behind a proxy", _PROXY),
         ("TLS", _TLS),
         ("Logging", _LOGGING),
         ("Time limits", _TIMES),
@@ -206,6 +215,27 @@ _BINDS = [
         "umask",
         "Mask of the permissions of unix sockets, octal.",
         flags=("-m", "--umask"),
+    ),
+]
+
+_PROXY = [
+    Option(
+        "FORWARDED_ALLOW_IPS",
+        kinds.PROXIES,
+        "",
+        None,
+        "Proxies whose X-Forwarded-* and Forwarded headers are believed: addresses, networks, `unix` for who connects "
+        "to a unix socket, `*` for whoever connects. The default is nobody. [Behind a proxy](docs/behind-a-proxy.md).",
+        flags=("--forwarded-allow-ips",),
+    ),
+    Option(
+        "FORWARDED_HEADERS",
+        kinds.listed(*FORWARDED_HEADERS),
+        ",".join(FORWARDED_HEADERS),
+        None,
+        "Which of their headers are believed. Name those that your proxy writes: it lets others through as a client "
+        "has sent them. Where there is an X-Forwarded-* header, `forwarded` is not read.",
+        flags=("--forwarded-headers",),
     ),
 ]
 

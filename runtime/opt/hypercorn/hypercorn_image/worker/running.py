@@ -38,6 +38,8 @@ def _import(config: Any, variables: Mapping[str, Any]) -> None:
         from hypercorn_image.worker.http1 import connection  # noqa: F401
     if config.quic_bind and upstream.holds("hypercorn-h3-connection"):
         from hypercorn_image.worker import h3, quic  # noqa: F401
+    if "FORWARDED_ALLOW_IPS" in variables:
+        from hypercorn_image.app.forwarded import middleware  # noqa: F401
 
 
 def _import_packages(names: Iterable[str]) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Callable, List, Mapping, NamedTuple, Optional
 
 from hypercorn_image import upstream
 from hypercorn_image.app import application
+from hypercorn_image.config import options
 from hypercorn_image.config.effective import Effective
 from hypercorn_image.config.settings import UNLIMITED_REQUESTS
 from hypercorn_image.listen.sockets import Listeners
@@ -76,6 +77,11 @@ class Worker:
         self.asgi = application.to_asgi3(
             self.loaded.application, self.loaded.mode, self.worker_class, self.config.wsgi_max_body_size
         )
+        if "FORWARDED_ALLOW_IPS" in self.variables:
+            from hypercorn_image.app.forwarded.middleware import Forwarded
+
+            headers = options.value(self.variables, "FORWARDED_HEADERS")
+            self.asgi = Forwarded(self.asgi, self.variables["FORWARDED_ALLOW_IPS"], headers)
 
     def say(self, what: str, **details: Any) -> None:
         """Tell the parent, where there is one."""

@@ -1,0 +1,78 @@
+"""Addresses as proxies write them, and the list of proxies that are trusted (FORWARDED_ALLOW_IPS)."""
+
+import functools
+import ipaddress
+import re
+from typing import Any, Iterable, List, Optional, Tuple, Union
+
+Address = Tuple[str, int]
+"""Host and port, as a scope's `client` has them. The port is 0 where it is not known."""
+EVERYBODY, UNIX = "*", "unix"
+_IP = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
+# An IPv6 address with a port is in brackets. The port may be hidden behind a name (RFC 7239, 6.3).
+_NODE = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::(?:([0-9]{1,5})|_[\w.-]+))?|([0-9A-Fa-f:.]+)", re.ASCII)
+
+
+def parse(text: str) -> Optional[Address]:
+    """Return the address in `text`; None where it is none, as `unknown` or `_hidden`."""
+    match = _NODE.fullmatch(text)
+    if match is None:
+        return None
+    bracketed, plain, port, bare = match.groups()
+    try:
+        found = _ip(bracketed or plain or bare)
+    except ValueError:
+        return None
+    return str(found), int(port) if port and int(port) < 65536 else 0
+
+
+def _ip(text: str) -> _IP:
+    """Return an IP address; of one that is IPv4 inside of IPv6, as a socket for both has it, the IPv4 one."""
+    found = ipaddress.ip_address(text.partition("%")[0])  # without the zone of a link-local one
+    return getattr(found, "ipv4_mapped", None) or found
+
+
+def check(item: str) -> None:
+    """Raise ValueError for an item that the list may not have."""
+    if item not in (EVERYBODY, UNIX):
+        ipaddress.ip_network(item)
+
+
+class Proxies:
+    """Those that are trusted: addresses, networks, `unix` for who connects to a unix socket, `*` for who connects."""
+
+    def __init__(self, items: Iterable[str]) -> None:
+        listed = set(items)
+        self._everybody, self._unix = EVERYBODY in listed, UNIX in listed
+        self._networks = [ipaddress.ip_network(item) for item in listed - {EVERYBODY, UNIX}]
+        self.names = functools.lru_cache(maxsize=1024)(self._names)
+
+    def trusts(self, client: Optional[Tuple[Any, ...]]) -> bool:
+        """Tell whether what the peer says is believed: `client` of a scope, None of a unix socket."""
+        if self._everybody:
+            return True
+        return self._unix if client is None else self.names(client[0])
+
+    def _names(self, host: str) -> bool:
+        """Tell whether an address is in the list. `*` names nobody."""
+        try:
+            found = _ip(host)
+        except ValueError:
+            return False
+        return any(found in network for network in self._networks)
+
+    def client(self, nodes: List[str]) -> Optional[Address]:
+        """Return the right-most address of `nodes` that is not trusted, or the left-most of those that all are.
+
+        Each proxy adds at the right whom it has seen. What stands left of an address that is not trusted may be made
+        up. So may what stands left of something that is no address: the one right of it is returned.
+        """
+        found = None
+        for node in reversed(nodes):
+            address = parse(node)
+            if address is None:
+                break
+            found = address
+            if not self.names(address[0]):
+                break
+        return found

@@ -1,0 +1,22 @@
+"""What the tests of proxies have in common."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.runtime.certificates import Authority
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path / "certificates")
+
+
+@pytest.fixture
+def tls(authority: Authority) -> dict[str, Any]:
+    """The variables with which a server speaks TLS on a port of its own."""
+    certificate, key = authority.issue()
+    return {"USE_SSL": "true", "SSL_PORT": 0, "CERTFILE": certificate, "KEYFILE": key}
