@@ -162,10 +162,10 @@ def test_workers_beyond_the_places_of_http_3_are_said_and_serve_without_it(
         f"import sys\nsys.path.append({str(RUNTIME / 'opt/hypercorn')!r})\n"
         "from hypercorn_image.listen import quic\nquic.PLACES = 1\n"
     )
-    said = "HTTP/3 has places for 1 workers since the start; 2 more serve without it: restart the container"
+    said = "Only 1 workers can serve HTTP/3 until the container is restarted; 2 serve without it"
     with server(HYPERCORN_CONF=conf, QUIC_BIND=BIND, **tls(Authority(tmp_path / "certificates"))) as one:
         one.serving()
-        assert "has places for" not in one.log
+        assert "can serve HTTP/3" not in one.log
         configure(tmp_path / "app", workers=3)
         one.kill(signal.SIGHUP)
         one.wait_log("Reload complete")

@@ -120,7 +120,7 @@ def test_signals_that_are_not_used_do_no_harm(server: Launch, number: int) -> No
     with server() as one:
         one.serving()
         os.killpg(one.process.pid, number)
-        one.wait_log("received; it is not used")
+        one.wait_log("received; ignored")
         assert answers(one) == [200] * 4
         assert len(one.events("starting")) == 2
         assert one.stop() == 0

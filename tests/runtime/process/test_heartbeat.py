@@ -106,7 +106,7 @@ heartbeat.Heartbeats.limit = 3.0
         with connect(one.address) as sock:
             sock.sendall(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
             (pid,) = one.wait_events("hanging", 1)
-            one.wait_log(f"Worker (pid {pid}) does not respond: its event loop has not turned for 3 s")
+            one.wait_log(f"Worker (pid {pid}) does not respond: its event loop has been blocked for 3 s")
             unhealthy = (1, "unhealthy: 1 of 2 workers does not respond\n")
             wait_for(lambda: check(python, one.directory) == unhealthy, "word of it", lambda: one.log)
             os.kill(pid, signal.SIGKILL)

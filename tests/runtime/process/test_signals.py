@@ -114,7 +114,7 @@ def test_usr1_opens_logs_again_that_were_moved_away(server: Launch, tmp_path: Pa
         for file in (access, error, tmp_path / "mine.log"):
             file.rename(file.with_suffix(".1"))
         one.kill(signal.SIGUSR1)
-        wait_for(lambda: error.exists() and "opened again" in error.read_text(), "line")
+        wait_for(lambda: error.exists() and "log files reopened" in error.read_text(), "line")
         wait_for(access.exists, "the new log")
         for number in range(40):  # whichever worker it is
             one.get(f"/after{number}", address)
@@ -132,7 +132,7 @@ def test_usr1_says_which_log_cannot_be_opened_again_and_goes_on(server: Launch, 
         one.serving()
         logs.rename(tmp_path / "moved")
         one.kill(signal.SIGUSR1)
-        one.wait_log("access.log cannot be opened again: No such file or directory")
+        one.wait_log("access.log cannot be reopened: No such file or directory")
         one.get("/after")
         wait_for(lambda: "/after" in (tmp_path / "moved" / "access.log").read_text(), "line")
 

@@ -1,1 +1,1 @@
-"""The parent: which workers there are, and what becomes of them. Serves no request."""
+"""The parent process: forks the workers, replaces them, handles signals."""

@@ -1,4 +1,4 @@
-"""A worker process as its parent sees it: forking it, talking to it, ending it."""
+"""A worker process as its parent sees it: forks it, sends it messages, kills it."""
 
 import contextlib
 import os
@@ -11,17 +11,17 @@ from hypercorn_image.errors import StartError
 from hypercorn_image.process import channel
 from hypercorn_image.process.signals import FROM_OPERATORS, name
 
-# A worker acts on none of these, and by default each would end it. They may reach it by way of the process group.
+# A worker ignores these. They may reach it through its process group, and would end it if it had no handler.
 _PARENTS = [number for number in FROM_OPERATORS if number != signal.SIGTERM]
 
 
 class Child:
-    """One worker process. `slot` is its place among the workers, `quic` are the UDP sockets that are its own."""
+    """One worker process. `slot` is its place among the workers, `quic` has its own UDP sockets."""
 
     def __init__(self, slot: int, generation: int, quic: List[Any]) -> None:
         self.slot, self.generation, self.quic = slot, generation, quic
         self.pid = 0
-        self.failure: Optional[StartError] = None  # what it said of its start
+        self.failure: Optional[StartError] = None  # why its start failed
         self.receiver: channel.Receiver
         self.sender: channel.Sender
 
@@ -59,24 +59,24 @@ class Child:
         return child
 
     def leave(self, seconds: float, last: bool, starting: bool) -> None:
-        """Tell it to finish what it does within `seconds`; one that is `starting` is ended.
+        """Tell it to finish its requests within `seconds`; end it if it is `starting`.
 
-        `last` says that nobody goes on accepting.
+        `last` says that no other worker goes on accepting.
         """
         self.sender.send(channel.STOP, seconds=seconds, last=last)
         if starting:
             self._signal(signal.SIGTERM)
 
     def not_ready(self) -> None:
-        """Tell it that whoever asks for its readiness is to hear that no more requests should come."""
+        """Tell it that its readiness fails from now on."""
         self.sender.send(channel.NOT_READY)
 
     def reopen_logs(self) -> None:
-        """Tell it to open its logs that are files again."""
+        """Tell it to reopen its log files."""
         self.sender.send(channel.REOPEN_LOGS)
 
     def kill(self) -> None:
-        """End it now."""
+        """Kill it."""
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: int) -> None:
@@ -84,13 +84,13 @@ class Child:
             os.kill(self.pid, number)
 
     def close(self) -> None:
-        """Close the pipes to it: the parent at its end, or another worker just forked."""
+        """Close the pipes to it: in the parent when it has ended, in another worker after the fork."""
         self.receiver.close()
         self.sender.close()
 
 
 def _exit_with(run: Callable[[], int]) -> None:
-    """Run a worker in a process just forked and leave as a program does: `atexit`, threads, buffers."""
+    """Run a worker in a process just forked, then exit like any program: `atexit`, threads, buffers."""
     status = 1
     try:
         signal.set_wakeup_fd(-1)

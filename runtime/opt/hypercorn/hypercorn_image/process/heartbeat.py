@@ -1,15 +1,15 @@
-"""Which workers are silent: the event loop of each says once a second that it still turns.
+"""Tells which workers do not respond: the event loop of each sends a heartbeat once a second.
 
-Pure: nothing here reads a clock or a pipe. Time is what the parent was awake. Each of its looks counts for one interval
-at most, however long ago the last one was: a paused container, a stopped clock and a machine so busy that the parent
-does not get to run make nobody silent.
+Pure: nothing here reads a clock or a pipe. Only the time that the parent was awake counts. Each of its checks adds one
+interval at most, however long ago the last one was. So nobody counts as silent because the container was paused, the
+clock stood still, or the machine was too busy to run the parent.
 """
 
 from typing import Dict, Iterable, Set
 
-INTERVAL = 1.0  # seconds between two beats of a worker, and at most between two looks of the parent
-# Seconds. An event loop turns hundreds of times a second; one that does not within this time serves nobody. Far above
-# what an import, a garbage collection or a moment without processor time takes.
+INTERVAL = 1.0  # seconds between two heartbeats of a worker, and at most between two checks of the parent
+# Seconds. An event loop that is blocked for so long serves nobody. It is far more than an import, a garbage collection
+# or a moment without processor time takes.
 LIMIT = 30.0
 
 
@@ -23,13 +23,13 @@ class Heartbeats:
         self._heard: Dict[int, float] = {}
 
     def beat(self, pid: int) -> None:
-        """A worker says that its event loop turns."""
+        """A worker has sent a heartbeat."""
         self._heard[pid] = self._awake
 
     def silent(self, serving: Iterable[int], now: float) -> Set[int]:
-        """Return those of the workers `serving` that are silent for longer than the limit; forget all others.
+        """Return those of the workers `serving` that have been silent for longer than the limit; forget all others.
 
-        Called after each look at the pipes. A worker that is new here is taken for one just heard. `now` is in seconds.
+        Call it after each check of the pipes. A new worker counts as just heard. `now` is in seconds.
         """
         self._awake += min(max(0.0, now - self._looked), INTERVAL)
         self._looked = now

@@ -1,7 +1,7 @@
-"""With PRELOAD_APP: what a worker must not run of the parent, in which the application was imported.
+"""Drops what a worker must not inherit with PRELOAD_APP: exit handlers and finalizers of the application.
 
-A worker that ends would run the parent's exit handlers and finalizers: a `tempfile.TemporaryDirectory` of the
-application's module would be gone for everybody at the first replacement. They are the parent's to run, once.
+They were made in the parent, and a worker that exits would run them: a `tempfile.TemporaryDirectory` of the
+application's module would vanish for all at the first replacement. Only the parent runs them, once.
 """
 
 import atexit
@@ -13,11 +13,11 @@ from hypercorn_image import upstream
 
 
 def threads() -> List[str]:
-    """Return the names of threads other than the main one: a fork does not take them along."""
+    """Return the names of all threads but the main one: a forked process does not have them."""
     return [one.name for one in threading.enumerate() if one is not threading.main_thread()]
 
 
 def forget_finalizers() -> None:
-    """In a worker just forked: forget the exit handlers and finalizers of the parent. Those made later are kept."""
+    """Drop the parent's exit handlers and finalizers, in a worker just forked. Later ones are kept."""
     upstream.forget_finalizers()
-    atexit.register(logging.shutdown)  # it was the parent's
+    atexit.register(logging.shutdown)  # it was among them

@@ -5,7 +5,7 @@ from typing import Optional
 
 
 def resident(pid: int) -> Optional[int]:
-    """Return how many bytes of memory a process has, shared ones too; None of one that has ended."""
+    """Return the resident memory of a process in bytes, shared pages included; None if it has ended."""
     try:
         with open(f"/proc/{pid}/statm", "rb") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

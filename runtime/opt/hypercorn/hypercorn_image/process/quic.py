@@ -1,6 +1,6 @@
-"""The UDP sockets of workers that died, for those that take their place.
+"""Keeps the UDP sockets of workers that died for their replacements.
 
-A replacement with the sockets of the worker that died reads what clients have sent to them meanwhile.
+A replacement reads from them what clients have sent meanwhile.
 """
 
 from typing import Any, Container, Dict, List, Tuple
@@ -17,7 +17,7 @@ class SpareSockets:
         self._spare: Dict[int, Tuple[int, List[Any]]] = {}
 
     def keep(self, child: Child) -> None:
-        """Keep the sockets of a worker that has died, for the next one in its slot: none can be there."""
+        """Keep the sockets of a worker that has died, for the next one in its slot."""
         self._spare[child.slot] = (child.generation, child.quic)
         child.quic = []
 
@@ -32,6 +32,6 @@ class SpareSockets:
             listeners.quic.retire(sockets)
 
     def forget(self, generations: Container[int]) -> List[Any]:
-        """Return what was kept for generations of which no worker will be started."""
+        """Drop and return what was kept for all other generations: they get no more workers."""
         slots = [slot for slot, (generation, _) in self._spare.items() if generation not in generations]
         return [sock for slot in slots for sock in self._spare.pop(slot)[1]]

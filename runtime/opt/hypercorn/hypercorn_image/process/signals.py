@@ -1,6 +1,6 @@
-"""The parent's signals: each is only noted, and wakes the loop that acts on it.
+"""The parent's signals: a handler notes the signal and wakes the main loop, which acts on it.
 
-As in uvicorn's supervisors/multiprocess.py. Waiting for signals, for messages of workers and for time is one `wait`.
+uvicorn's supervisors/multiprocess.py does the same. One `wait` is for signals, messages of workers and time.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ STOPS = (signal.SIGTERM, signal.SIGINT)
 FROM_OPERATORS = (
     *STOPS, signal.SIGQUIT, signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR1, signal.SIGUSR2,
 )  # fmt: skip
-# By default each ends a process that is not PID 1: a container must not die of somebody's guess.
+# Without a handler, each of them ends a process that is not PID 1.
 UNUSED = (
     signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO, signal.SIGPWR,
     *range(signal.SIGRTMIN, signal.SIGRTMAX + 1),
@@ -36,7 +36,7 @@ class Signals:
         self.descriptors = (-1, -1)
 
     def install(self) -> None:
-        """Begin to note. The handlers that were there are gone, but for those of the application for UNUSED ones."""
+        """Note signals from now on. Handlers of the application for UNUSED signals stay."""
         self.descriptors = os.pipe()
         for descriptor in self.descriptors:
             os.set_blocking(descriptor, False)
@@ -62,6 +62,6 @@ class Signals:
             os.read(self.descriptors[0], 4096)
 
     def forget(self) -> None:
-        """In a process just forked: close what is the parent's."""
+        """Close the parent's descriptors, in a process just forked."""
         for descriptor in self.descriptors:
             os.close(descriptor)

@@ -1,7 +1,7 @@
-"""The supervisor: tells `wanted` what happens, and does what it says. It serves no request itself.
+"""The supervisor: tells `wanted` what happens, and does what it returns. It serves no request itself.
 
 One loop, as in gunicorn's arbiter.py: signals and messages come in, `reconcile` answers, workers are forked and told to
-leave. Which workers there should be is in `wanted`, the log's words are in `words`.
+leave. `wanted` decides which workers there should be, `words` has the text of the log lines.
 """
 
 import gc
@@ -28,7 +28,7 @@ BeWorker = Callable[[Child, Effective, Listeners], int]
 
 
 class Configuration(NamedTuple):
-    """What the workers of one generation are made from."""
+    """What the workers of one generation serve."""
 
     effective: Effective
     listeners: Listeners
@@ -44,10 +44,10 @@ class Configuration(NamedTuple):
 class Supervisor:
     """Runs the workers of one container.
 
-    `read` reads the configuration again, at SIGHUP, and raises StartError. `be_worker` serves, in a process just
-    forked, and returns its exit status. `on_serving` is called with what all workers now serve, and the sockets,
-    `on_silent` again and again with how many workers do not respond, and how many there should be,
-    `on_draining` when the stop is near.
+    `read` reads the configuration again, at SIGHUP, and raises StartError. `be_worker` serves in a process just
+    forked, and returns its exit status. Three calls are for the health check: `on_serving` when all workers serve a
+    configuration, `on_silent` with the numbers of workers that do not respond and of those there should be, and
+    `on_draining` when the drain delay begins.
     """
 
     def __init__(
@@ -172,7 +172,7 @@ class Supervisor:
                 return
             child = self._children.pop(pid, None)
             if child is None:
-                continue  # an orphan of the application: reaped, and that is all
+                continue  # an orphan of the application: it only has to be reaped
             self._hear(child)
             if self._wanted.leaves_a_gap(pid):
                 self._spare.keep(child)
@@ -232,18 +232,18 @@ class Supervisor:
             if line is not None:
                 self._say(line)
 
-    def _drain(self, draining: wanted.Draining) -> None:
+    def _drain(self, note: wanted.Draining) -> None:
         for child in self._children.values():
             child.not_ready()
         self._on_draining()
-        self._say(words.Line("info", words.DRAINING, draining))
+        self._say(words.Line("info", words.DRAINING, note))
 
     def _fork(self, fork: wanted.Fork) -> None:
         configuration = self._configurations[fork.generation.number]
         quic: List[Any] = []
         try:
             quic = self._spare.take(fork, configuration.listeners)
-            child = Child.fork(fork.slot, fork.generation.number, quic, lambda one: self._be(one, configuration))
+            child = Child.fork(fork.slot, fork.generation.number, quic, lambda child: self._be(child, configuration))
         except (OSError, StartError) as error:  # no process, no descriptor, no UDP socket
             configuration.listeners.quic.retire(quic)
             failure = (
@@ -256,16 +256,16 @@ class Supervisor:
         if self._wanted.draining is not None:
             child.not_ready()
 
-    def _be(self, one: Child, configuration: Configuration) -> int:
-        """Serve, in a child just forked: without what belongs to the parent and to others."""
+    def _be(self, child: Child, configuration: Configuration) -> int:
+        """Serve in a child just forked, after closing what belongs to the parent and to other workers."""
         self._signals.forget()
-        configuration.listeners.quic.close(but=one.quic)
-        for child in self._children.values():
-            child.close()
+        configuration.listeners.quic.close(but=child.quic)
+        for sibling in self._children.values():
+            sibling.close()
         for other in self._configurations.values():
             if other.listeners is not configuration.listeners:
                 other.listeners.close(but=configuration.listeners.shared.values())
-        return self._be_worker(one, configuration.effective, configuration.listeners)
+        return self._be_worker(child, configuration.effective, configuration.listeners)
 
     def _serves(self, action: Action) -> None:
         effective, listeners = self._current
@@ -299,9 +299,9 @@ class Supervisor:
         self._wanted.reload(configuration.generation(self._newest))
 
     def _forget_configurations(self) -> None:
-        """Close the sockets of generations that nobody serves and nobody wants."""
+        """Close the sockets of generations that have no worker any more and get none."""
         kept = {number: self._configurations[number] for number in self._wanted.generations()}
-        sockets = [sock for one in kept.values() for sock in one.listeners.shared.values()]
+        sockets = [sock for configuration in kept.values() for sock in configuration.listeners.shared.values()]
         for number, configuration in self._configurations.items():
             if number not in kept:
                 configuration.listeners.close(but=sockets)
@@ -309,7 +309,7 @@ class Supervisor:
         self._current.listeners.quic.retire(self._spare.forget(kept))
 
     def _close_listeners(self, seconds: float) -> None:
-        """Let nobody new in, and close once those who are half in have arrived: the workers still accept them."""
+        """Refuse new connections, and close when half-open ones have arrived. The workers still accept these."""
         every = [configuration.listeners for configuration in self._configurations.values()]
         for listeners in every:
             refusal = listeners.refuse_new()

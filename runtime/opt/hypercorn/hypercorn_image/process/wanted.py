@@ -4,7 +4,7 @@ Signals, deaths, messages and time only change what is wanted (`stop`, `ask_relo
 `ready`, `ended`). `reconcile` alone decides. Nothing here forks, logs or reads a clock: that is `supervisor`'s.
 
 Each slot from 0 to `workers` - 1 wants one worker that serves, of the wanted generation of the configuration. A reload
-makes a new generation wanted. Until a worker of it has served, it may fail: then the generation before is wanted again.
+makes a new generation wanted. If it fails before one of its workers has served, the one before is wanted again.
 """
 
 from enum import Enum
@@ -13,12 +13,13 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Union
 from hypercorn_image.errors import StartError
 
 BACK_OFF = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before the next start, for each failure in a row
-LIVED = 10.0  # seconds of life after which a death begins a new row of failures
+LIVED = 10.0  # seconds: the death of an older worker is the first failure of a new row
 AFTER_TIMEOUT = 0.75  # seconds after the graceful timeout at which a worker is killed
 ROUNDING = 0.01  # seconds
-WHILE_STARTING = 0.5  # seconds that a worker has to end which serves nothing yet
-SLOWER = 5  # times the slowest start so far, and
-AT_LEAST = 60.0  # seconds: what a start may take beyond STARTUP_TIMEOUT while other workers serve
+WHILE_STARTING = 0.5  # seconds that a starting worker gets to exit
+# While other workers serve, a start may take STARTUP_TIMEOUT and the longer of these two.
+SLOWER = 5  # times the slowest start so far
+AT_LEAST = 60.0  # seconds
 SAID_AFTER = 30.0  # seconds after which the log says that a worker is still starting
 
 
@@ -48,7 +49,7 @@ class State(Enum):
 
     STARTING = "starting"
     SERVING = "serving"
-    LEAVING = "leaving"  # was told to leave, or to end
+    LEAVING = "leaving"  # was told to leave
 
 
 class Worker:
@@ -59,8 +60,8 @@ class Worker:
         self.state = State.STARTING
         self.recycle = False  # asks to be replaced
         self.served = False
-        self.limit: Optional[Timer] = None  # it is killed when this has run out
-        self.patience: Optional[Timer] = Timer(now, SAID_AFTER)  # for its start; then the log says that it is slow
+        self.limit: Optional[Timer] = None  # when it runs out, the worker is killed
+        self.patience: Optional[Timer] = Timer(now, SAID_AFTER)  # when it runs out, the log says that it is slow
         self.killed = False
 
 
@@ -79,7 +80,7 @@ class Slot:
         return delay
 
 
-# ---- what reconcile returns: actions, and notes, which are only said -------------------------------------------------
+# ---- what reconcile returns: actions, and notes, which are only logged -----------------------------------------------
 
 
 class Fork(NamedTuple):
@@ -90,7 +91,7 @@ class Fork(NamedTuple):
 
 
 class Leave(NamedTuple):
-    """Tell a worker to finish within `seconds`. One that is `starting` is ended. `last`: nobody goes on accepting."""
+    """Tell a worker to finish within `seconds`; end one that is `starting`. `last`: no other goes on accepting."""
 
     pid: int
     seconds: float
@@ -105,7 +106,7 @@ class Kill(NamedTuple):
 
 
 class CloseListeners(NamedTuple):
-    """Let no new connection in, in at most `seconds`. All workers leave after it."""
+    """Refuse new connections, and take at most `seconds` for it. Then all workers leave."""
 
     seconds: float
 
@@ -118,7 +119,7 @@ class Resized(NamedTuple):
 
 
 class ReadConfiguration(NamedTuple):
-    """Read the configuration again; then call `reload`, or say why not."""
+    """Read the configuration again; then call `reload`, or log why it failed."""
 
 
 class Serving(NamedTuple):
@@ -204,7 +205,7 @@ class Overdue(NamedTuple):
 
 
 class Draining(NamedTuple):
-    """The stop begins in `seconds`. Until then requests are served, and whoever asks hears that no more should come."""
+    """The stop begins in `seconds`. Until then requests are served, and readiness fails."""
 
     reason: str
     seconds: float
@@ -251,9 +252,10 @@ class Wanted:
         return self.stopping is not None and not self.workers
 
     def generations(self) -> Set[int]:
-        """Return the numbers of the generations that a worker serves, or that one may be started of."""
-        numbers = {one.generation.number for one in self.workers.values() if one.state is not State.LEAVING}
-        return numbers | {one.number for one in (self.generation, self.fallback) if one is not None}
+        """Return the numbers of the generations that have a worker which stays, or may get one."""
+        numbers = {worker.generation.number for worker in self.workers.values() if worker.state is not State.LEAVING}
+        wanted = (self.generation, self.fallback)
+        return numbers | {generation.number for generation in wanted if generation is not None}
 
     def leaves_a_gap(self, pid: int) -> bool:
         """Tell whether the end of a worker is unexpected, and no other serves or starts in its slot."""
@@ -269,11 +271,11 @@ class Wanted:
         """A worker was forked."""
         now = self._tick(now)
         worker = self.workers[pid] = Worker(pid, fork.slot, fork.generation, now)
-        if self.serving or self._in(fork.slot, State.SERVING):  # a first start takes as long as it takes
+        if self.serving or self._in(fork.slot, State.SERVING):  # a first start has no limit
             worker.limit = Timer(now, fork.generation.startup_timeout + max(AT_LEAST, SLOWER * self._slowest))
 
     def fork_failed(self, fork: Fork, failure: StartError, now: float) -> None:
-        """A worker could not be forked, for want of processes, memory or sockets: that may pass."""
+        """A worker could not be forked, for lack of processes, memory or sockets. This may pass."""
         self._failed(fork.slot, fork.generation, failure, self._tick(now), passing=True)
 
     def ready(self, pid: int, now: float) -> None:
@@ -283,7 +285,7 @@ class Wanted:
         if worker is None or worker.served or worker.killed:
             return
         worker.served = True
-        if worker.state is State.LEAVING:  # it served before it heard: it has requests, and gets the time for them
+        if worker.state is State.LEAVING:  # it began to serve before it heard, and gets the time for its requests
             worker.limit = self._time_to_leave(worker, now)
             return
         worker.state, worker.limit = State.SERVING, None
@@ -337,7 +339,7 @@ class Wanted:
             place = self._slot(slot)
             place.failures = max(1, place.failures)
             self._actions.append(FailedToStart(failure, place.failed(now)))
-        else:  # whoever runs the container is to know, and to decide
+        else:  # nothing serves, so the container ends
             self.status = failure.status
             self._actions.append(CannotServe(failure))
             self._stop("A worker failed to start", now)
@@ -347,7 +349,7 @@ class Wanted:
         self.reload_asked = True
 
     def reload(self, generation: Generation) -> None:
-        """A new generation is wanted, whatever became of a reload before it."""
+        """A new generation is wanted, even if the reload before it has not ended."""
         if self.fallback is None:
             self.fallback, self._fallback_reloading = self.generation, self.reloading
         self.generation, self.reloading = generation, True
@@ -355,16 +357,16 @@ class Wanted:
         self._actions.append(ReloadStarted(generation.workers))
 
     def resize(self, by: int, reason: str) -> None:
-        """So many workers more are wanted, or fewer, and at least one; until the next reload."""
+        """`by` more workers are wanted until the next reload, and at least one in all."""
         if self.stopping is None:
             self.generation = self.generation._replace(workers=max(1, self.generation.workers + by))
             self._actions.append(Resized(reason, self.generation.workers))
 
     def stop(self, reason: str, now: float, at_once: bool = False) -> None:
-        """All workers leave, within the graceful timeout, and after the drain delay.
+        """After the drain delay, all workers leave within the graceful timeout.
 
-        A second stop ends the delay, and changes nothing more. But for one `at_once`: requests in progress are not
-        waited for. Nobody sends requests to a server that has not served yet: it does not wait.
+        A second stop only ends the delay. A stop `at_once` cuts requests in progress. A server that has not served yet
+        has no delay.
         """
         now = self._tick(now)
         delay = 0.0 if at_once or not self.serving or self.stopping is not None else self.generation.drain_delay
@@ -385,7 +387,7 @@ class Wanted:
     # ---- what follows ------------------------------------------------------------------------------------------------
 
     def reconcile(self, now: float) -> List[Action]:
-        """Return what is to be done and said now, in this order. Call it until it returns nothing."""
+        """Return what to do and log now, in this order. Call it until it returns nothing."""
         now = self._tick(now)
         if self.draining is not None and self.draining.left(now) <= 0:
             self._stop("DRAIN_DELAY is over", now)
@@ -399,10 +401,11 @@ class Wanted:
         return actions + list(self._slow(now)) + list(self._overdue(now))
 
     def wake_in(self, now: float) -> Optional[float]:
-        """Return in how many seconds `reconcile` is to be called at the latest; None: when something happens."""
+        """Return the seconds after which `reconcile` must be called; None when nothing is due."""
         now = self._tick(now)
-        moments = [one.limit.left(now) for one in self.workers.values() if one.limit is not None and not one.killed]
-        moments += [one.patience.left(now) for one in self._in(None, State.STARTING) if one.patience is not None]
+        limits = [worker.limit for worker in self.workers.values() if not worker.killed]
+        limits += [worker.patience for worker in self._in(None, State.STARTING)]
+        moments = [timer.left(now) for timer in limits if timer is not None]
         if self.stopping is None:
             waits = [self._slot(slot).wait for slot in range(self.generation.workers) if self._lacks(slot)]
             moments += [wait.left(now) for wait in waits if wait is not None and wait.left(now) > 0]
@@ -414,7 +417,7 @@ class Wanted:
         return self._time
 
     def age(self, worker: Worker, now: float) -> float:
-        """Return for how many seconds a worker has been there."""
+        """Return how old a worker is, in seconds."""
         return self._tick(now) - worker.born
 
     def _wants(self, generation: Generation) -> bool:
@@ -425,20 +428,21 @@ class Wanted:
 
     def _in(self, slot: Optional[int], state: State) -> List[Worker]:
         """Return the workers of a slot (None: of any) in a state, the oldest first."""
-        return [one for one in self.workers.values() if one.state is state and slot in (None, one.slot)]
+        return [worker for worker in self.workers.values() if worker.state is state and slot in (None, worker.slot)]
 
     def _lacks(self, slot: int) -> bool:
         """Tell whether a slot has no worker that stays, and none that is starting."""
-        stays = [one for one in self._in(slot, State.SERVING) if not one.recycle and self._wants(one.generation)]
+        serving = self._in(slot, State.SERVING)
+        stays = any(not worker.recycle and self._wants(worker.generation) for worker in serving)
         return not stays and not self._in(slot, State.STARTING)
 
     def _settle(self) -> Iterator[Action]:
-        """Note what has been reached, and take up a reload that was asked for."""
+        """Note what has been reached, and begin a reload that was asked for."""
         served = [self._in(slot, State.SERVING) for slot in range(self.generation.workers)]
         if not self.serving and all(served):
             self.serving = True
             yield Serving()
-        if self.reloading and all(any(self._wants(one.generation) for one in found) for found in served):
+        if self.reloading and all(any(self._wants(worker.generation) for worker in workers) for workers in served):
             self.reloading = False
             yield ReloadComplete()
         if self.reload_asked and self.serving:
@@ -446,7 +450,7 @@ class Wanted:
             yield ReadConfiguration()
 
     def _retire(self, now: float) -> Iterator[Action]:
-        """Let those leave that are not wanted any more: replaced, superseded, or beyond the number of workers."""
+        """Tell workers to leave that were replaced, are of an old generation, or are more than wanted."""
         for worker in self._in(None, State.STARTING):
             if not self._wants(worker.generation) or worker.slot >= self.generation.workers:
                 yield self._leave(worker, now)
@@ -459,14 +463,17 @@ class Wanted:
                 yield self._leave(worker, now)
 
     def _start(self, now: float) -> Iterator[Action]:
-        """Start what is lacking. What serves is replaced one at a time; a generation not proved yet starts so too."""
+        """Fork the workers that are lacking. Those that serve are replaced one at a time.
+
+        A generation of which no worker has served yet starts one at a time too.
+        """
         unproved = self.fallback is not None
-        busy = any(unproved or self._in(one.slot, State.SERVING) for one in self._in(None, State.STARTING))
+        busy = any(unproved or self._in(worker.slot, State.SERVING) for worker in self._in(None, State.STARTING))
         for number in range(self.generation.workers):
             wait = self._slot(number).wait
             if not self._lacks(number) or (wait is not None and wait.left(now) > 0):
                 continue
-            rolls = unproved or any(not one.recycle for one in self._in(number, State.SERVING))
+            rolls = unproved or any(not worker.recycle for worker in self._in(number, State.SERVING))
             if rolls and busy:
                 continue
             busy = busy or rolls
@@ -477,7 +484,7 @@ class Wanted:
         if self._listening:
             self._listening = False
             yield CloseListeners(self.stopping.left(now))
-            return  # it takes time: the workers are told what is left then
+            return  # it takes time: workers are told what is left after it
         most = self.stopping.left(now) + AFTER_TIMEOUT + ROUNDING
         for worker in list(self.workers.values()):
             leaving = worker.state is State.LEAVING
@@ -491,7 +498,7 @@ class Wanted:
         return Leave(worker.pid, self._seconds(worker, now), self.stopping is not None, starting)
 
     def _seconds(self, worker: Worker, now: float) -> float:
-        """Return how long a worker that leaves may take for its requests."""
+        """Return the seconds that a worker which leaves gets for its requests."""
         return worker.generation.graceful_timeout if self.stopping is None else self.stopping.left(now)
 
     def _time_to_leave(self, worker: Worker, now: float) -> Timer:

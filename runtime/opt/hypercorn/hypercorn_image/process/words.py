@@ -1,4 +1,4 @@
-"""What the parent says: the text of every line that it logs, from what `wanted` notes.
+"""The lines that the parent logs: the text for each note of `wanted`.
 
 The words are gunicorn's and nginx's where they have one. docs/logs.md lists every line with what to do about it.
 """
@@ -10,17 +10,17 @@ from hypercorn_image.process import memory, wanted
 
 SERVING = "Serving %s at %s, %d %s worker%s"
 RELOAD_COMPLETE = "Reload complete; listening on %s"
-NOT_USED = "%s received; it is not used"
+NOT_USED = "%s received; ignored"
 DRAINING = "%s; draining for %g s, then stopping"
 STOPPED = "Stopped"
 NO_PROCESSES = "%s received; WEB_CONCURRENCY=0 has no worker processes: restart the container"
-NOT_RESIZED = "%s received; with QUIC_BIND the number of workers is changed by the configuration and SIGHUP"
-LOGS_REOPENED = "SIGUSR1 received; logs that are files were opened again"
-LOG_NOT_REOPENED = "SIGUSR1 received; the log %s cannot be opened again: %s"
-SILENT = "Worker (pid %d) does not respond: its event loop has not turned for %g s"
+NOT_RESIZED = "%s received; with QUIC_BIND only a reload (SIGHUP) changes the number of workers"
+LOGS_REOPENED = "SIGUSR1 received; log files reopened"
+LOG_NOT_REOPENED = "SIGUSR1 received; log file %s cannot be reopened: %s"
+SILENT = "Worker (pid %d) does not respond: its event loop has been blocked for %g s"
 RESPONDS = "Worker (pid %d) responds again"
 NOT_STEERED = "The kernel does not steer QUIC packets (%s); restarting a worker breaks HTTP/3 connections of others"
-NO_PLACE = "HTTP/3 has places for %d workers since the start; %d more serve without it: restart the container"
+NO_PLACE = "Only %d workers can serve HTTP/3 until the container is restarted; %d serve without it"
 NOT_REFUSED = "The kernel does not keep new connections out while the server stops (%s); some may be reset"
 QUIC_NOT_REFUSED = "The kernel does not keep new HTTP/3 connections from a worker that leaves (%s); some may fail"
 _LOST = "Worker (pid %d) exited with %s while it was serving; restarting%s"
@@ -28,7 +28,7 @@ _HINTS = {"SIGKILL": " (out of memory?)", "SIGSEGV": " (a crash in a compiled mo
 
 
 class Line(NamedTuple):
-    """A line of the log: its level, its text and what stands in it."""
+    """A line of the log: its level, its text and the values in it."""
 
     level: str
     text: str
@@ -79,24 +79,24 @@ _LINES: Dict[Type[Any], Callable[[Any], Optional[Line]]] = {
 
 
 def line(note: wanted.Action) -> Optional[Line]:
-    """Return what is logged of a note; None of one that is not said."""
+    """Return the log line for a note; None if it has none."""
     made = _LINES.get(type(note))
     return made(note) if made is not None else None
 
 
 def reload_failed(failure: StartError) -> Line:
-    """Return what is logged of a reload that failed."""
+    """Return the log line for a reload that failed."""
     return Line("error", "Reload failed, keeping current workers: %s", (_said(failure),), failure.details)
 
 
-def status(one: wanted.Wanted, silent: Container[int], now: float) -> Iterator[Line]:
-    """Yield what is logged of the workers at SIGUSR2; `silent` are the pids of those that do not respond."""
-    workers = list(one.workers.values())
+def status(known: wanted.Wanted, silent: Container[int], now: float) -> Iterator[Line]:
+    """Yield the log lines of SIGUSR2; `silent` has the pids of the workers that do not respond."""
+    workers = list(known.workers.values())
     serving = sum(worker.state is wanted.State.SERVING for worker in workers)
     yield Line(
         "info",
         "SIGUSR2 received; %d of %d workers serve, configuration %d",
-        (serving, one.generation.workers, one.generation.number),
+        (serving, known.generation.workers, known.generation.number),
     )
     for worker in workers:
         state = "not responding" if worker.pid in silent else worker.state.value
@@ -104,5 +104,5 @@ def status(one: wanted.Wanted, silent: Container[int], now: float) -> Iterator[L
         yield Line(
             "info",
             "Worker (pid %d): %s, configuration %d, up %d s, %d MiB",
-            (worker.pid, state, worker.generation.number, one.age(worker, now), (resident or 0) >> 20),
+            (worker.pid, state, worker.generation.number, known.age(worker, now), (resident or 0) >> 20),
         )
