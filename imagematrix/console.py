@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 
 def say(line: str) -> None:
     """Print a line about progress."""
     print(line, file=sys.stderr, flush=True)
+
+
+def report(columns: Sequence[str], rows: Sequence[Sequence[str | None]], *, as_json: bool) -> None:
+    """Print rows as a list of JSON objects, or as a table without the columns that are empty."""
+    if as_json:
+        print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=2, ensure_ascii=False))
+        return
+    shown = [number for number, _ in enumerate(columns) if any(row[number] for row in rows)]
+    table([columns[number] for number in shown], [[row[number] or "" for number in shown] for row in rows])
+
+
+def counted(words: Iterable[str]) -> Counter[str]:
+    """Print how many there are of each word, as progress; return these numbers."""
+    counts = Counter(words)
+    say(", ".join(f"{count} {word}" for word, count in counts.items()))
+    return counts
 
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> None:

@@ -6,33 +6,23 @@ on this machine, and how to continue when one fails: bake stops all when one doe
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from docker.errors import ImageNotFound
 
 from imagematrix import cli, labels
 from imagematrix.build import bake
-from imagematrix.console import say, table
+from imagematrix.console import say
 from imagematrix.errors import UserError
 from imagematrix.machine import address, base_image, engine, images
 from imagematrix.matrix.loading import load
 from imagematrix.matrix.model import Variant
+from imagematrix.outcome import Outcome, print_outcomes
 from imagematrix.render.isolation import stale
 from imagematrix.render.render import Rendered, render
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a variant: `built`, `current` (nothing to do), `not built` or `failed`, and why."""
-
-    variant: Variant
-    status: str
-    reason: str = ""
 
 
 class Builder:
@@ -42,8 +32,8 @@ class Builder:
         self.engine, self.root, self.rendered = host, root, rendered
         self.client = host.client()
 
-    def build(self, variants: Iterable[Variant], *, force: bool = False) -> list[Outcome]:
-        """Build what is not current (with `force` all of it); every variant has an outcome."""
+    def build(self, variants: Iterable[Variant]) -> list[Outcome]:
+        """Build what is not current. Each variant is `built`, `current` (nothing to do), `not built` or `failed`."""
         variants = list(variants)
         found = images.obtain(self.engine, (variant.base for variant in variants), pins(variants))
         outcomes: dict[Variant, Outcome] = {}
@@ -52,24 +42,21 @@ class Builder:
             base = found[variant.base]
             if isinstance(base, base_image.Unavailable):
                 outcomes[variant] = Outcome(variant, "failed" if base.refused else "not built", base.reason)
-            elif force or not self.is_current(variant, base):
-                todo[variant] = base
-            else:
+            elif self.is_current(variant, base):
                 outcomes[variant] = Outcome(variant, "current")
-        if todo:
-            outcomes.update(self.bake_all(todo, force=force))
+            else:
+                todo[variant] = base
+        outcomes.update(self.bake_all(todo))
         return [outcomes[variant] for variant in variants]
 
-    def stale(self, variants: Iterable[Variant], *, force: bool = False) -> tuple[Variant, ...]:
+    def stale(self, variants: Iterable[Variant]) -> tuple[Variant, ...]:
         """Return those that `build` would build. Nothing is pulled, made or built."""
         variants = list(variants)
         found = images.present(self.engine, (variant.base for variant in variants), pins(variants))
 
         def is_stale(variant: Variant) -> bool:
             base = found.get(variant.base)
-            if isinstance(base, base_image.Unavailable):
-                return False
-            return base is None or force or not self.is_current(variant, base)
+            return base is None or (isinstance(base, base_image.Base) and not self.is_current(variant, base))
 
         return tuple(variant for variant in variants if is_stale(variant))
 
@@ -89,17 +76,15 @@ class Builder:
                 return False
         return len(ids) == 1
 
-    def bake_all(self, todo: Mapping[Variant, base_image.Base], *, force: bool = False) -> dict[Variant, Outcome]:
+    def bake_all(self, todo: Mapping[Variant, base_image.Base]) -> dict[Variant, Outcome]:
         """Bake all at once; when one fails, bake gives the others up too, so go on without it until all are through."""
         outcomes: dict[Variant, Outcome] = {}
         left = dict(todo)
         at_once = len(left)
         while left:
             targets = list(left)[:at_once]
-            succeeded, output = self.run({variant: todo[variant] for variant in targets})
-            # With `force` an image may be current and still the old one, unless bake says that it built them all.
-            maybe = () if force and not succeeded else targets if force else left
-            done = {one for one in maybe if self.is_current(one, todo[one])}
+            output = self.run({variant: todo[variant] for variant in targets})
+            done = {one for one in left if self.is_current(one, todo[one])}
             outcomes.update({variant: Outcome(variant, "built") for variant in done})
             reasons = blamed(output)
             if len(targets) == 1:  # then it is its fault, and bake leaves its name out of the steps
@@ -115,8 +100,8 @@ class Builder:
                 say(f"going on with {len(left)} that were interrupted")
         return outcomes
 
-    def run(self, todo: Mapping[Variant, base_image.Base]) -> tuple[bool, str]:
-        """Bake with what this machine adds: bases and revision. Return whether it built all, and what it said."""
+    def run(self, todo: Mapping[Variant, base_image.Base]) -> str:
+        """Bake with what this machine adds: bases and revision. Return what it said."""
         revision = revision_of(self.root)
         overrides = {
             variant.target: {
@@ -125,7 +110,7 @@ class Builder:
             }
             for variant, base in todo.items()
         }
-        return bake.bake(self.engine.buildx, self.root, overrides, overrides)
+        return bake.bake(self.engine.buildx, self.root, overrides, overrides)[1]
 
 
 def _labels(variant: Variant, base: base_image.Base) -> dict[str, str]:
@@ -182,7 +167,6 @@ def refuse_stale(folder: Path, rendered: Rendered, variants: Iterable[Variant]) 
 def main(argv: list[str] | None = None) -> int:
     """Run the verb; return the exit status."""
     parser = cli.parser("Build and tag images on the engine; what is already there as it should be is left alone.")
-    parser.add_argument("--force", action="store_true", help="build also what is current (the layer cache still holds)")
     parser.add_argument("--dry-run", action="store_true", help="list what is out of date on the engine; build nothing")
     parser.add_argument("--json", action="store_true", help="print the outcomes as JSON")
     arguments = parser.parse_args(argv)
@@ -192,27 +176,17 @@ def main(argv: list[str] | None = None) -> int:
     refuse_stale(arguments.root / "build", rendered, variants)
     if arguments.dry_run:
         if address.why_silent(address.configured_host()) is None:  # without an engine there is nothing yet
-            variants = Builder(engine.ensure(), arguments.root, rendered).stale(variants, force=arguments.force)
+            variants = Builder(engine.ensure(), arguments.root, rendered).stale(variants)
         for variant in variants:
             print(variant.name)
         return 0
-    outcomes = Builder(engine.ensure(), arguments.root, rendered).build(variants, force=arguments.force)
-    return report(outcomes, as_json=arguments.json)
+    outcomes = Builder(engine.ensure(), arguments.root, rendered).build(variants)
+    return status_of(print_outcomes(outcomes, as_json=arguments.json))
 
 
-def report(outcomes: list[Outcome], *, as_json: bool = False) -> int:
-    """Print what became of each variant; return 1 if any failed, or if nothing at all is there, else 0."""
-    counts = {status: sum(one.status == status for one in outcomes) for status in _STATUSES}
-    if as_json:
-        rows = [{"variant": one.variant.name, "status": one.status, "reason": one.reason} for one in outcomes]
-        print(json.dumps(rows, indent=2, ensure_ascii=False))
-    elif counts["current"] < len(outcomes):
-        table(("variant", "status", "reason"), ((one.variant.name, one.status, one.reason) for one in outcomes))
-    say(", ".join(f"{count} {status}" for status, count in counts.items() if count))
+def status_of(counts: Mapping[str, int]) -> int:
+    """Return 1 if any variant failed, or if nothing at all is there, else 0."""
     return 1 if counts["failed"] or not (counts["built"] or counts["current"]) else 0
-
-
-_STATUSES = ("built", "current", "not built", "failed")
 
 
 if __name__ == "__main__":

@@ -6,14 +6,13 @@ Nothing is changed; `make lock` and an edit of matrix.yaml do that. What cannot 
 from __future__ import annotations
 
 import datetime
-import json
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import astuple, dataclass
 
 from imagematrix import cli
-from imagematrix.console import say, table
-from imagematrix.errors import InputError, UserError
+from imagematrix.console import report, say, table
+from imagematrix.errors import UserError
 from imagematrix.find.digests import newest
 from imagematrix.find.wheels import Resolver
 from imagematrix.machine import engine
@@ -99,11 +98,10 @@ def main(argv: list[str] | None = None) -> int:
     """Run the verb; return the exit status."""
     parser = cli.parser("Say what has a newer base or package, and how long each Python is supported.")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
-    parser.add_argument("--date", default="", help="the day to count from, such as 20261122 (default: today)")
     arguments = parser.parse_args(argv)
     matrix = load(arguments.root)
     variants = cli.select(matrix, arguments)
-    today, some = _day(arguments.date), dict.fromkeys(variant.python for variant in variants)
+    today, some = datetime.date.today(), dict.fromkeys(variant.python for variant in variants)
     findings = pythons(some, today)
     try:
         found = newest(Registry(engine.ensure().buildx), sorted({variant.base for variant in variants}))
@@ -111,22 +109,13 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:  # no registry answers, or there is no engine to ask it with
         say(f"bases: not known, no registry answers ({error})")
     findings += resolve(matrix, variants)
-    if arguments.json:
-        print(json.dumps([asdict(finding) for finding in findings], indent=2))
-    else:
+    if not arguments.json:
         table(("Python", "status", "support"), support(some, today))
-        if findings:
-            print()
-            table(("what", "which", "now", "new"), ((one.kind, one.name, one.now, one.new) for one in findings))
+        print()
+    if arguments.json or findings:
+        report(("kind", "name", "now", "new"), [astuple(one) for one in findings], as_json=arguments.json)
     say(f"{len(findings)} outdated")
     return 0
-
-
-def _day(text: str) -> datetime.date:
-    try:
-        return datetime.datetime.strptime(text, "%Y%m%d").date() if text else datetime.date.today()
-    except ValueError:
-        raise InputError(f"--date {text}: a day such as 20261122 is allowed") from None
 
 
 if __name__ == "__main__":

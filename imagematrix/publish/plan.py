@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from imagematrix import cli, labels, reference
-from imagematrix.console import say, table
+from imagematrix.console import counted, report
 from imagematrix.errors import InputError, UserError
 from imagematrix.machine import engine
 from imagematrix.matrix.loading import load
@@ -38,23 +38,16 @@ class Decision:
     stale_tags: tuple[str, ...] = ()  # those to be set: they do not name what the moving tag names
 
 
-@dataclass(frozen=True)
-class Found:
-    """What the registry has of a variant: under its moving tag, and the digests of its other tags."""
-
-    published: Published | None
-    tags: Mapping[str, str | None]
-
-
-def decide(variant: Variant, rendered: Rendered, found: Found) -> Decision:
-    """Compare what a variant is made from with what the published one says that it was made from."""
-    published = found.published
+def decide(
+    variant: Variant, rendered: Rendered, published: Published | None, tags: Mapping[str, str | None]
+) -> Decision:
+    """Compare what a variant is made from with what its moving tag names; `tags` are the digests of its other tags."""
     if published is None:
         return Decision(variant, "build", "new")
     if reason := why_stale(variant, rendered, published):
         return Decision(variant, "build", reason, published)
-    stale = tuple(tag for tag in variant.tags if found.tags.get(tag, published.digest) != published.digest)
-    stale += tuple(tag for tag in dated_tags(variant, published) if found.tags.get(tag, published.digest) is None)
+    stale = tuple(tag for tag in variant.tags if tags.get(tag, published.digest) != published.digest)
+    stale += tuple(tag for tag in dated_tags(variant, published) if tags.get(tag, published.digest) is None)
     if stale:
         return Decision(variant, "tag", f"unchanged, but not under {', '.join(stale)}", published, stale)
     return Decision(variant, "keep", "unchanged", published)
@@ -84,11 +77,11 @@ def survey(registry: Registry, where: Destination, variants: Iterable[Variant], 
         repository = where.repository(variant.image)
         try:
             published = registry.inspect(f"{repository}:{variant.tag}")
-            decision = decide(variant, rendered, Found(published, {}))
+            decision = decide(variant, rendered, published, {})
             if published and decision.action == "keep":
                 others = (*variant.tags[1:], *dated_tags(variant, published))
                 tags = {tag: registry.digest(f"{repository}:{tag}") for tag in others}
-                decision = decide(variant, rendered, Found(published, tags))
+                decision = decide(variant, rendered, published, tags)
         except RegistryError as error:
             return Decision(variant, "unknown", str(error))
         return decision
@@ -126,17 +119,6 @@ def parser(description: str) -> argparse.ArgumentParser:
     )
     made.add_argument("--json", action="store_true", help="print the result as JSON")
     return made
-
-
-def describe(decision: Decision) -> dict[str, object]:
-    """Return what `--json` says of a decision."""
-    return {
-        "image": decision.variant.image.name,
-        "tag": decision.variant.tag,
-        "action": decision.action,
-        "reason": decision.reason,
-        "digest": decision.published.digest if decision.published else None,
-    }
 
 
 def jobs(
@@ -182,19 +164,18 @@ def main(argv: list[str] | None = None) -> int:
         ci = json.loads(rendered.files[JOBS].data)
         print(json.dumps(jobs(decisions, ci, covering=arguments.tests)))
         return 0
-    report(decisions, as_json=arguments.json)
+    print_decisions(decisions, as_json=arguments.json)
     return 1 if any(one.action == "unknown" for one in decisions) else 0
 
 
-def report(decisions: list[Decision], *, as_json: bool) -> None:
-    """Print decisions as a table or as JSON, and on standard error how many there are of each."""
-    if as_json:
-        print(json.dumps([describe(decision) for decision in decisions], indent=2, ensure_ascii=False))
-    else:
-        rows = ((decision.variant.name, decision.action, decision.reason) for decision in decisions)
-        table(("variant", "action", "reason"), rows)
-    counts = {action: sum(one.action == action for one in decisions) for action in ("build", "tag", "keep", "unknown")}
-    say(", ".join(f"{count} {action}" for action, count in counts.items() if count))
+def print_decisions(decisions: list[Decision], *, as_json: bool) -> None:
+    """Print what would be done with each variant, and how many there are of each action."""
+    rows = []
+    for one in decisions:
+        digest = one.published.digest if one.published else None
+        rows.append((one.variant.image.name, one.variant.tag, one.action, one.reason, digest))
+    report(("image", "tag", "action", "reason", "digest"), rows, as_json=as_json)
+    counted(one.action for one in decisions)
 
 
 if __name__ == "__main__":

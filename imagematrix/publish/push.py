@@ -22,11 +22,12 @@ from docker.errors import DockerException
 
 from imagematrix import cli, labels
 from imagematrix.build import bake
-from imagematrix.console import say, table
+from imagematrix.console import say
 from imagematrix.errors import UserError, explained
 from imagematrix.machine import base_image, buildkit, cache, engine, images
 from imagematrix.matrix.loading import load
 from imagematrix.matrix.model import Destination, Variant
+from imagematrix.outcome import Outcome, print_outcomes
 from imagematrix.prove import provenance, sbom, sign, smoke
 from imagematrix.publish import commit, plan
 from imagematrix.publish.plan import Decision
@@ -35,19 +36,12 @@ from imagematrix.render.isolation import stale
 from imagematrix.render.render import JOBS, TAGS, Rendered, render
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a variant: `pushed`, `tagged`, `current`, `failed` or, in a dry run, what would be done."""
-
-    variant: Variant
-    status: str
-    reason: str = ""
-    digest: str | None = None
-
-
 @dataclass
 class Publisher:
-    """Publishes variants: all that one run of `make push` needs to know."""
+    """Publishes variants: all that one run of `make push` needs to know.
+
+    Each variant is then `pushed`, `tagged`, `current` (nothing to do) or `failed`.
+    """
 
     root: Path
     context: Path  # build/ and the runtimes of the commit
@@ -56,7 +50,6 @@ class Publisher:
     where: Destination
     rendered: Rendered
     signer: sign.Signer | None
-    epoch: int | None  # SOURCE_DATE_EPOCH, if it is set
     builders: Sequence[str] = field(default_factory=list)
 
     def publish(self, decisions: Iterable[Decision]) -> list[Outcome]:
@@ -119,7 +112,7 @@ class Publisher:
         The same for a whole lineage, because layers that parent and child share hold times.
         """
         ancestor = variant.at(variant.image.lineage[0])
-        return self.epoch if self.epoch is not None else commit.last_change(self.root, paths(ancestor)).time
+        return commit.last_change(self.root, paths(ancestor)).time
 
     def build(self, variant: Variant, builder: str, changed: commit.Commit) -> Published:
         """Build a variant for all its platforms and push it without a tag. Raises UserError."""
@@ -257,12 +250,11 @@ def main(argv: list[str] | None = None) -> int:
     decisions = plan.survey(registry, where, variants, rendered)
     refuse_stand_ins(registry, where, decisions, allowed=arguments.allow_stand_ins)
     signer = None if arguments.unsigned else sign.find()
-    epoch = source_date_epoch()
     building = any(one.action == "build" for one in decisions)
     if building:
         buildkit.named_builders(host_engine, arguments.builder)
     if arguments.dry_run:
-        plan.report(decisions, as_json=arguments.json)
+        plan.print_decisions(decisions, as_json=arguments.json)
         return 1 if any(one.action == "unknown" for one in decisions) else 0
     with tempfile.TemporaryDirectory(prefix="context-") as context:
         commit.export(root, ["build", *sorted({image.server.runtime for image in matrix.images})], Path(context))
@@ -274,10 +266,14 @@ def main(argv: list[str] | None = None) -> int:
             where=where,
             rendered=rendered,
             signer=signer,
-            epoch=epoch,
             builders=buildkit.builders(host_engine, arguments.builder) if building else [""],
         )
-        return report(publisher.publish(decisions), as_json=arguments.json)
+        outcomes = publisher.publish(decisions)
+    print_outcomes(outcomes, as_json=arguments.json)
+    failed = [one.variant.name for one in outcomes if one.status == "failed"]
+    if failed:
+        say(f"left behind: {', '.join(failed)}; run the same command again to publish them")
+    return 1 if failed else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -291,38 +287,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--unsigned", action="store_true", help="without signatures and attestations")
     parser.add_argument("--allow-stand-ins", action="store_true", help="for tests: to a registry on loopback only")
     return parser
-
-
-def source_date_epoch() -> int | None:
-    """Return the SOURCE_DATE_EPOCH of the environment, in seconds, None if it has none. Raises UserError."""
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    if epoch is not None and not epoch.isdigit():
-        raise UserError(f"SOURCE_DATE_EPOCH={epoch}: a number of seconds is allowed")
-    return int(epoch) if epoch else None
-
-
-def report(outcomes: list[Outcome], *, as_json: bool) -> int:
-    """Print what became of each variant, and last what was left behind; return 1 if anything was."""
-    if as_json:
-        rows = [
-            {"variant": one.variant.name, "status": one.status, "reason": one.reason, "digest": one.digest}
-            for one in outcomes
-        ]
-        print(json.dumps(rows, indent=2, ensure_ascii=False))
-    else:
-        table(
-            ("variant", "status", "digest", "reason"),
-            ((one.variant.name, one.status, one.digest or "", one.reason) for one in outcomes),
-        )
-    failed = [one.variant.name for one in outcomes if one.status == "failed"]
-    counts = {status: sum(one.status == status for one in outcomes) for status in _STATUSES}
-    say(", ".join(f"{count} {status}" for status, count in counts.items() if count))
-    if failed:
-        say(f"left behind: {', '.join(failed)}; run the same command again to publish them")
-    return 1 if failed else 0
-
-
-_STATUSES = ("pushed", "tagged", "current", "failed")
 
 
 if __name__ == "__main__":

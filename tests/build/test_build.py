@@ -12,6 +12,7 @@ from imagematrix.build import local as build
 from imagematrix.machine import images
 from imagematrix.machine.base_image import Base, Unavailable
 from imagematrix.matrix.model import Matrix, Variant
+from imagematrix.outcome import Outcome, print_outcomes
 from imagematrix.render.render import Rendered
 
 
@@ -60,7 +61,7 @@ def builder(variants: list[Variant], monkeypatch: pytest.MonkeyPatch) -> Builder
     return Builder(variants)
 
 
-def statuses(outcomes: list[build.Outcome]) -> list[str]:
+def statuses(outcomes: list[Outcome]) -> list[str]:
     return [one.status for one in outcomes]
 
 
@@ -75,7 +76,6 @@ def test_what_is_current_is_left_alone(builder: Builder, variants: list[Variant]
 def test_a_dry_run_lists_what_is_out_of_date(builder: Builder, variants: list[Variant]) -> None:
     builder.holds(variants[0])
     assert builder.stale(variants) == (variants[1],)
-    assert builder.stale(variants, force=True) == tuple(variants)
     assert builder.runs == []
 
 
@@ -85,7 +85,7 @@ def test_a_dry_run_lists_what_waits_for_its_base_and_not_what_has_none(
     monkeypatch.setattr(images, "present", lambda engine, names, pins: {})
     assert builder.stale(variants) == tuple(variants)
     monkeypatch.setattr(images, "present", lambda engine, names, pins: {n: Unavailable(n, "nowhere") for n in names})
-    assert builder.stale(variants, force=True) == ()
+    assert builder.stale(variants) == ()
 
 
 def test_a_base_that_is_not_the_pinned_one_is_a_failure(
@@ -97,7 +97,7 @@ def test_a_base_that_is_not_the_pinned_one_is_a_failure(
     monkeypatch.setattr(images, "obtain", obtain)
     outcomes = builder.build(variants)
     assert statuses(outcomes) == ["failed", "failed"]
-    assert build.report(outcomes) == 1
+    assert build.status_of(print_outcomes(outcomes)) == 1
 
 
 def test_the_pins_of_the_lock_are_asked_for(matrix: Matrix, variants: list[Variant]) -> None:
@@ -110,7 +110,7 @@ def test_an_image_on_a_stand_in_does_not_claim_the_digest_of_the_official_base(
 ) -> None:
     matrix.locks._bases = {variants[0].base: "sha256:pinned"}
     builder.engine, asked = SimpleNamespace(buildx=[]), {}
-    monkeypatch.setattr(build.bake, "bake", lambda buildx, root, overrides, targets: asked.update(overrides))
+    monkeypatch.setattr(build.bake, "bake", lambda buildx, root, overrides, targets: (True, asked.update(overrides)))
     for standin, digest in ((True, {labels.BASE_DIGEST: ""}), (False, {})):
         base = Base(variants[0].base, "reference", "sha256:id", None, standin)
         build.Builder.run(builder, {variants[0]: base})
@@ -121,30 +121,13 @@ def test_what_bake_gave_up_for_anothers_failure_is_built_again(builder: Builder,
     parent, child = variants
 
     def fails(targets):
-        return False, f"#7 [{child.target} stage 1/2] RUN pip\n#7 1.0 ERROR: no wheel\n#7 ERROR: exit code: 1\n"
+        return f"#7 [{child.target} stage 1/2] RUN pip\n#7 1.0 ERROR: no wheel\n#7 ERROR: exit code: 1\n"
 
     def works(targets):
         builder.holds(parent)
-        return True, ""
+        return ""
 
     builder.bakes = [fails, works]
     outcomes = builder.build(variants)
     assert [(one.status, one.reason) for one in outcomes] == [("built", ""), ("failed", "ERROR: no wheel")]
     assert builder.runs == [[parent.target, child.target], [parent.target]]
-
-
-def test_a_forced_build_that_fails_does_not_take_the_old_image_for_a_new_one(
-    builder: Builder, variants: list[Variant]
-) -> None:
-    for one in variants:
-        builder.holds(one)
-    builder.bakes = [lambda targets: (False, "#7 ERROR: the disk is full\n")] * 3
-    outcomes = builder.build(variants, force=True)
-    assert statuses(outcomes) == ["failed", "failed"]
-
-
-def test_a_forced_build_that_succeeds(builder: Builder, variants: list[Variant]) -> None:
-    for one in variants:
-        builder.holds(one)
-    builder.bakes = [lambda targets: (True, "")]
-    assert statuses(builder.build(variants, force=True)) == ["built", "built"]

@@ -65,7 +65,7 @@ def test_the_verb_lists_every_python_even_if_nothing_is_outdated(
 
     monkeypatch.setattr(outdated.engine, "ensure", no_engine)
     monkeypatch.setattr(outdated, "resolve", lambda matrix, variants: [])
-    done = repository.run("--date", "20261122", main=outdated.main)
+    done = repository.run(main=outdated.main)
     assert done.status == 0
     said = [line.split()[0] for line in done.out.splitlines() if line and line[0].isdigit()]
     assert said == [one.version for one in MATRIX.pythons]

@@ -14,7 +14,7 @@ from imagematrix import cli, labels
 from imagematrix.errors import InputError
 from imagematrix.matrix.loading import load
 from imagematrix.matrix.model import Matrix, Variant
-from imagematrix.publish.plan import Decision, Found, decide, destination
+from imagematrix.publish.plan import Decision, decide, destination
 from imagematrix.registry import Published
 from imagematrix.render.render import Rendered, render
 
@@ -62,7 +62,7 @@ def one(variant: Variant, rendered: Rendered) -> Published:
 
 def plan(root: Path, have: dict[str, Published]) -> dict[str, Decision]:
     matrix, rendered = read(root)
-    return {one.name: decide(one, rendered, Found(have.get(one.name), {})) for one in matrix.variants}
+    return {one.name: decide(one, rendered, have.get(one.name), {}) for one in matrix.variants}
 
 
 def edit(root: Path, name: str, old: str, new: str) -> None:
@@ -198,7 +198,7 @@ def test_a_tag_that_names_something_else_is_moved_without_a_build(repository: Pa
     matrix, rendered = read(repository)
     newest = next(one for one in matrix.variants if "latest" in one.aliases)
     have = one(newest, rendered)
-    decision = decide(newest, rendered, Found(have, {**dict.fromkeys(newest.tags, have.digest), "latest": None}))
+    decision = decide(newest, rendered, have, {**dict.fromkeys(newest.tags, have.digest), "latest": None})
     assert (decision.action, decision.stale_tags) == ("tag", ("latest",))
 
 
@@ -208,5 +208,5 @@ def test_a_dated_tag_is_set_if_it_is_missing_and_never_moved(repository: Path, t
     variant = matrix.variants[0]
     have = one(variant, rendered)
     tags = {**dict.fromkeys(variant.tags, have.digest), f"{variant.tag}-{DAY}": there}
-    decision = decide(variant, rendered, Found(have, tags))
+    decision = decide(variant, rendered, have, tags)
     assert (decision.action, decision.stale_tags) == (action, (f"{variant.tag}-{DAY}",) if action == "tag" else ())

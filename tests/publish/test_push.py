@@ -8,6 +8,7 @@ from docker.errors import APIError
 from imagematrix.errors import UserError
 from imagematrix.machine import base_image
 from imagematrix.matrix.model import Matrix
+from imagematrix.outcome import Outcome
 from imagematrix.publish import push
 from imagematrix.publish.plan import Decision, destination
 from imagematrix.registry import Published
@@ -48,23 +49,13 @@ def test_stand_ins_go_to_a_registry_on_loopback_only_if_allowed(matrix: Matrix) 
 def test_whatever_goes_wrong_with_one_variant_is_its_own(
     matrix: Matrix, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
 ) -> None:
-    def one(publisher: push.Publisher, decision: Decision, builder: str) -> push.Outcome:
+    def one(publisher: push.Publisher, decision: Decision, builder: str) -> Outcome:
         if decision.variant == first:
             raise error
-        return push.Outcome(decision.variant, "pushed")
+        return Outcome(decision.variant, "pushed")
 
     first, second = matrix.variants[:2]
     monkeypatch.setattr(push.Publisher, "one", one)
-    publisher = push.Publisher(*[None] * 8, builders=["some"])  # type: ignore[arg-type]
+    publisher = push.Publisher(*[None] * 7, builders=["some"])  # type: ignore[arg-type]
     outcomes = publisher.publish([Decision(variant, "build", "new") for variant in (first, second)])
     assert [(done.status, done.reason) for done in outcomes] == [("failed", reason), ("pushed", "")]
-
-
-def test_a_source_date_epoch_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
-    assert push.source_date_epoch() is None
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1763880000")
-    assert push.source_date_epoch() == 1763880000
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", "today")
-    with pytest.raises(UserError, match="SOURCE_DATE_EPOCH=today"):
-        push.source_date_epoch()

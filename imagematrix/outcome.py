@@ -1,0 +1,27 @@
+"""What became of each variant in a run of `make build` or `make push`, and how that is printed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from imagematrix.console import counted, report
+from imagematrix.matrix.model import Variant
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a variant, why, and the digest that the registry has for it."""
+
+    variant: Variant
+    status: str
+    reason: str = ""
+    digest: str | None = None
+
+
+def print_outcomes(outcomes: list[Outcome], *, as_json: bool = False) -> Counter[str]:
+    """Print what became of each variant, unless all are current; return how many there are of each status."""
+    columns = ("variant", "status", "digest", "reason")
+    if as_json or any(one.status != "current" for one in outcomes):
+        report(columns, [(one.variant.name, one.status, one.digest, one.reason) for one in outcomes], as_json=as_json)
+    return counted(one.status for one in outcomes)
