@@ -62,6 +62,11 @@ class Target:
     libc: str
     platform: str
 
+    @property
+    def machine(self) -> str:
+        """uv's name of the platform with the C library, such as x86_64-unknown-linux-musl."""
+        return f"{_MACHINES[self.platform]}-{_LIBCS[self.libc]}"
+
 
 class NoWheels(Exception):
     """uv found no set of wheels; the text is what it said."""
@@ -73,10 +78,9 @@ def solve(target: Target, requirements: Iterable[str], bounds: Iterable[str] = (
     `offline` asks only what uv has read before. Raises NoWheels if there are none, or if the only way out was a release
     so old that it has not the extra that was asked for.
     """
-    machine = f"{_MACHINES[target.platform]}-{_LIBCS[target.libc]}"
     command = [find_uv_bin(), "pip", "compile", "-", "--no-config", "--no-progress", "--no-header", "--no-annotate"]
     command += ["--only-binary", ":all:", "--generate-hashes", "--emit-index-annotation", "--no-python-downloads"]
-    command += ["--python-version", target.python, "--python-platform", machine, *(["--offline"] * offline)]
+    command += ["--python-version", target.python, "--python-platform", target.machine, *(["--offline"] * offline)]
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
         constraints.write("\n".join(bounds))
         constraints.flush()
@@ -90,23 +94,20 @@ def solve(target: Target, requirements: Iterable[str], bounds: Iterable[str] = (
     }
 
 
-def download(target: Target, pins: Pins) -> None:
+def download(target: Target, pins: Pins) -> str:
     """Download the wheels of these pins for `target`, and compare each with the hashes that the index told.
 
-    Nothing is kept but uv's cache. Raises NoWheels with what uv said if one is missing or another.
+    Nothing is kept but uv's cache. Return what uv said if a wheel is missing or has another hash, else nothing.
     """
-    machine = f"{_MACHINES[target.platform]}-{_LIBCS[target.libc]}"
     with tempfile.TemporaryDirectory(prefix="wheels-") as scratch:
         listed = Path(scratch, "requirements.txt")
         hashes = {name: " ".join(f"--hash={one}" for one in pin.hashes) for name, pin in pins.items()}
         listed.write_text("\n".join(f"{name}=={pin.version} {hashes[name]}" for name, pin in pins.items()))
         command = [find_uv_bin(), "pip", "install", "--no-config", "--no-progress", "--only-binary", ":all:"]
         command += ["--no-deps", "--require-hashes", "-r", str(listed), "--target", str(Path(scratch, "wheels"))]
-        command += ["--python-version", target.python, "--python-platform", machine, "--no-python-downloads"]
+        command += ["--python-version", target.python, "--python-platform", target.machine, "--no-python-downloads"]
         done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        said = done.stderr.strip()
-        raise NoWheels(said.partition("error: ")[2] or said)
+    return " ".join((done.stderr.partition("error: ")[2] or done.stderr).split()) if done.returncode else ""
 
 
 class Resolver:
@@ -144,7 +145,7 @@ class Resolver:
         """
         found = self.locks()
         asked = [(target, new) for target, pins in self.answers.items() if (new := self.unknown(target, pins))]
-        for target, said in zip(asked, self.pool.map(lambda one: _refused(*one), asked), strict=True):
+        for target, said in zip(asked, self.pool.map(lambda one: download(*one), asked), strict=True):
             if said:
                 self.failures.append(f"python{self.python.version} {target[0].libc} {target[0].platform}: {said}")
         try:
@@ -296,15 +297,6 @@ def _solvable(target: Target, requirements: Iterable[str]) -> bool:
     return True
 
 
-def _refused(target: Target, pins: Pins) -> str:
-    """Return why the download of these pins failed; nothing if it did not."""
-    try:
-        download(target, pins)
-    except NoWheels as error:
-        return " ".join(str(error).split())
-    return ""
-
-
 def tooling(repository: Path) -> str:
     """Return requirements.txt: the maintainers' own tools, for every Python and machine they may have."""
     command = [find_uv_bin(), "pip", "compile", "pyproject.toml", "--no-config", "--no-progress", "--universal"]
@@ -335,36 +327,27 @@ def main(argv: list[str] | None = None) -> int:
             files.update({matrix.locks.folder / name: text for name, text in locks.items()})
     for line in needless(matrix, variants):
         print(line)
-    removed = superseded(files)
-    if not cli.filtered(arguments):
-        removed |= orphans(matrix)
-        if (arguments.root / "pyproject.toml").exists():
-            files[arguments.root / "requirements.txt"] = tooling(arguments.root)
+    removed = leftover(matrix, files, everything=not cli.filtered(arguments))
+    if not cli.filtered(arguments) and (arguments.root / "pyproject.toml").exists():
+        files[arguments.root / "requirements.txt"] = tooling(arguments.root)
     _write(arguments.root, files, removed, arguments.dry_run)
     if failures:
         raise UserError("\n".join(failures) + "\nthese Pythons keep the locks they had")
     return 0
 
 
-def superseded(files: Iterable[Path]) -> set[Path]:
-    """Return the locks of the other kind (one for all, one for each C library) of the Pythons that have new ones."""
-    files = set(files)
-    return {
-        other
-        for path in files
-        for other in path.parent.glob(path.name.split("-")[0].removesuffix(".txt") + "[-.]*")
-        if other not in files and other.suffix == ".txt"
-    }
+def leftover(matrix: Matrix, files: Iterable[Path], *, everything: bool) -> set[Path]:
+    """Return the locks of the other kind (one for all, one for each C library) of the Pythons that have new ones.
 
+    With `everything` also those of Pythons that are no longer in the matrix.
+    """
 
-def orphans(matrix: Matrix) -> set[Path]:
-    """Return the locks of Pythons that are no longer in the matrix."""
-    versions = {python.version for python in matrix.pythons}
-    return {
-        path
-        for path in matrix.locks.folder.glob("python*.txt")
-        if path.stem.removeprefix("python").partition("-")[0] not in versions
-    }
+    def version(path: Path) -> str:
+        return path.stem.removeprefix("python").partition("-")[0]
+
+    old = set(matrix.locks.folder.glob("python*.txt")) - set(files)
+    gone = {version(path) for path in old} - {python.version for python in matrix.pythons} if everything else set()
+    return {path for path in old if version(path) in gone | {version(path) for path in files}}
 
 
 def _write(repository: Path, files: dict[Path, str], removed: Iterable[Path], dry_run: bool) -> None:

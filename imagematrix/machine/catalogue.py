@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from packaging.version import Version
+
 from imagematrix.machine.base_image import Unavailable
 
 
@@ -20,15 +22,6 @@ class Artefact:
     arguments: tuple[str, ...]
     needs: tuple[Artefact, ...]  # other artefacts that the script reads
     packages: tuple[str, ...]  # of the machine
-
-
-@dataclass(frozen=True)
-class Name:
-    """An official name, taken apart."""
-
-    python: str  # "3.13"
-    kind: str  # "slim", "alpine", or "full" for what has no such word in its name
-    suite: str  # of Debian; "" for alpine
 
 
 _NAME = re.compile(r"python:(?P<python>3\.\d+)(?:-rc)?(?:-alpine[\d.]+|-(?P<slim>slim-)?(?P<suite>[a-z]+))")
@@ -65,55 +58,54 @@ def standin_for(name: str) -> Artefact | Unavailable:
     match = _NAME.fullmatch(name)
     if match is None:
         return Unavailable(name, "not a name like python:3.13-slim-trixie, for which stand-ins are known")
-    suite = match["suite"] or ""
-    parts = Name(match["python"], "alpine" if not suite else "slim" if match["slim"] else "full", suite)
-    if parts.kind == "alpine":
-        made = _alpine(parts)
+    python, suite = match["python"], match["suite"]  # of Debian; alpine has none
+    if suite is None:
+        made = _alpine(python)
     elif suite not in _DEBIAN:
         made = f"no stand-in is known on Debian {suite} (only {', '.join(_DEBIAN)})"
     else:
-        made = _slim(parts) if parts.kind == "slim" else _full(parts)
+        made = _slim(python, suite) if match["slim"] else _full(python, suite)
     return Unavailable(name, made) if isinstance(made, str) else made
 
 
-def _alpine(name: Name) -> Artefact | str:
+def _alpine(python: str) -> Artefact | str:
     if platform.machine() != "x86_64":
         return f"stand-ins for alpine are made on x86_64 only, and this is {platform.machine()}"
-    artefact = f"alpine-{name.python}"
-    if name.python in _KRUNNER:
-        arguments = (name.python, *_KRUNNER[name.python])
+    artefact = f"alpine-{python}"
+    if python in _KRUNNER:
+        arguments = (python, *_KRUNNER[python])
         return Artefact(artefact, "alpine-krunner.sh", arguments, (_MUSL, _OPENSSL["1.1"]), (*_MUSL_TOOLS, "unzip"))
-    if name.python in _ALPINE:
-        suite, openssl = _ALPINE[name.python]
-        return Artefact(artefact, "alpine.sh", (name.python, suite, openssl), (_MUSL, _OPENSSL[openssl]), _MUSL_TOOLS)
+    if python in _ALPINE:
+        source, openssl = _ALPINE[python]
+        return Artefact(artefact, "alpine.sh", (python, source, openssl), (_MUSL, _OPENSSL[openssl]), _MUSL_TOOLS)
     return (
-        f"no CPython {name.python} for musl is known, neither compiled nor as a source in Debian's archive "
-        f"(there is {', '.join(sorted([*_KRUNNER, *_ALPINE], key=lambda python: int(python[2:])))})"
+        f"no CPython {python} for musl is known, neither compiled nor as a source in Debian's archive "
+        f"(there is {', '.join(sorted([*_KRUNNER, *_ALPINE], key=Version))})"
     )
 
 
-def _slim(name: Name) -> Artefact | str:
-    artefact = f"slim-{name.python}-{name.suite}"
-    prefix = pyenv_python(name.python)
+def _slim(python: str, suite: str) -> Artefact | str:
+    artefact = f"slim-{python}-{suite}"
+    prefix = pyenv_python(python)
     if prefix is not None:
-        arguments = (name.python, name.suite, str(prefix))
+        arguments = (python, suite, str(prefix))
         tools = (*_DEBIAN_TOOLS, "rsync", "patchelf")
-        return Artefact(artefact, "slim-pyenv.sh", arguments, (_DEBIAN[name.suite],), tools)
-    if name.python in _UNSTABLE:
-        return Artefact(artefact, "slim-debian.sh", (name.python,), (), _DEBIAN_TOOLS)
-    return f"pyenv on this machine has no Python {name.python} to make a stand-in from (pyenv install {name.python})"
+        return Artefact(artefact, "slim-pyenv.sh", arguments, (_DEBIAN[suite],), tools)
+    if python in _UNSTABLE:
+        return Artefact(artefact, "slim-debian.sh", (python,), (), _DEBIAN_TOOLS)
+    return f"pyenv on this machine has no Python {python} to make a stand-in from (pyenv install {python})"
 
 
-def _full(name: Name) -> Artefact | str:
-    if name.python not in _FULL:
+def _full(python: str, suite: str) -> Artefact | str:
+    if python not in _FULL:
         return (
             f"stand-ins for the full image, of 0.9 GB each, are made for {' and '.join(_FULL)} only; "
-            f"python:{name.python}-slim-{name.suite} has the same Python"
+            f"python:{python}-slim-{suite} has the same Python"
         )
-    slim = _slim(name)
+    slim = _slim(python, suite)
     if isinstance(slim, str):
         return slim
-    return Artefact(f"full-{name.python}-{name.suite}", "full.sh", (name.python, name.suite), (slim,), _DEBIAN_TOOLS)
+    return Artefact(f"full-{python}-{suite}", "full.sh", (python, suite), (slim,), _DEBIAN_TOOLS)
 
 
 def pyenv_python(python: str) -> Path | None:

@@ -55,18 +55,6 @@ def current_stand_in(client: DockerClient, name: str, plan: Artefact | Unavailab
 
 def make_all(wanted: Iterable[Artefact]) -> dict[Artefact, UserError]:
     """Make artefacts and what they need, as many at once as there are cores; returns what went wrong, by artefact."""
-    ordered: list[Artefact] = []
-
-    def add(artefact: Artefact) -> None:
-        for needed in artefact.needs:
-            add(needed)
-        if artefact not in ordered:
-            ordered.append(artefact)
-
-    for artefact in wanted:
-        add(artefact)
-    # What needs nothing goes first; so nobody waits for what has not been submitted.
-    ordered.sort(key=_depth)
     made: dict[Artefact, Future[None]] = {}
 
     def make(artefact: Artefact) -> None:
@@ -79,11 +67,17 @@ def make_all(wanted: Iterable[Artefact]) -> dict[Artefact, UserError]:
             raise UserError("building stand-ins for base images needs root, for chroot")
         artefacts.make_artefact(artefact.name, artefact.script, artefact.arguments)
 
+    def submit(pool: ThreadPoolExecutor, some: list[Artefact]) -> None:
+        if needed := [one for artefact in some for one in artefact.needs]:
+            submit(pool, needed)  # first, so that nobody waits for what has not been submitted
+        for artefact in some:
+            if artefact not in made:
+                made[artefact] = pool.submit(make, artefact)
+
     failures: dict[Artefact, UserError] = {}
     with artefacts.ended_by_sigterm(), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         try:
-            for artefact in ordered:
-                made[artefact] = pool.submit(make, artefact)
+            submit(pool, list(wanted))
             for artefact, future in made.items():
                 error = future.exception()
                 if isinstance(error, UserError):
@@ -96,10 +90,6 @@ def make_all(wanted: Iterable[Artefact]) -> dict[Artefact, UserError]:
             artefacts.end_scripts()
             raise
     return failures
-
-
-def _depth(artefact: Artefact) -> int:
-    return 1 + max((_depth(needed) for needed in artefact.needs), default=0)
 
 
 def _import(client: DockerClient, name: str, artefact: Artefact) -> Base | Unavailable:
