@@ -9,6 +9,8 @@ SHELL := /bin/sh
 VENV := .venv
 RUN := $(VENV)/bin/python
 FILTERS := $(if $(TAG),--tag $(TAG)) $(if $(IMAGE),--image $(IMAGE)) $(if $(PYTHON),--python $(PYTHON)) $(if $(OS),--os $(OS))
+# pytest keeps the tests as it has compiled them, or each of its processes compiles them again.
+unit smoke test-publish test: export PYTHONDONTWRITEBYTECODE :=
 # How many tests run at once. Each is a container or two that mostly wait.
 JOBS ?= 4
 # Two files of them at once, each with a registry and a builder of its own.

@@ -102,25 +102,38 @@ class Repository:
         return {path: (data, mode) for path, (data, mode, _) in self.snapshot().items()}
 
 
-@pytest.fixture
-def repository(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Repository:
-    """A copy of the inputs under a folder with a space in its name; build/ is not there yet."""
-    root = tmp_path / "a repository"
-    root.mkdir()
+def copy_inputs(root: Path) -> None:
+    """Copy what generate.py reads into an empty folder."""
     for name in INPUTS:
         source = REPOSITORY / name
         if source.is_dir():
             shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, root / name)
-    return Repository(root, capsys)
 
 
 @pytest.fixture
-def generated(repository: Repository) -> Repository:
+def repository(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Repository:
+    """A copy of the inputs under a folder with a space in its name; build/ is not there yet."""
+    root = tmp_path / "a repository"
+    root.mkdir()
+    copy_inputs(root)
+    return Repository(root, capsys)
+
+
+@pytest.fixture(scope="session")
+def first_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What generate.py makes of the inputs, made once: to be copied, not changed."""
+    root = tmp_path_factory.mktemp("repository")
+    copy_inputs(root)
+    assert exit_status(lambda: generate(["--root", str(root)])) == 0
+    return root / "build"
+
+
+@pytest.fixture
+def generated(repository: Repository, first_build: Path) -> Repository:
     """The same with build/ as generate.py makes it."""
-    result = repository.run()
-    assert result.status == 0, result.err
+    shutil.copytree(first_build, repository.build)
     return repository
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -47,6 +48,7 @@ class Lock:
     packages: tuple[Locked, ...]
 
 
+@cache
 def root(requirement: str) -> str:
     """Return a requirement without its version: what a lock calls it. `a[b]>=1` is `a[b]`."""
     parsed = Requirement(requirement)

@@ -263,7 +263,7 @@ class Variant:
         packages = (requirement for image in self.image.lineage for requirement in image.packages)
         return (*packages, *(extra.requirement for extra in self.extras))
 
-    @property
+    @cached_property
     def server_version(self) -> str:
         """The version of the server in it, such as 0.18.0."""
         found = {package.name: package.version for package in self.packages}

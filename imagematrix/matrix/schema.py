@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import re
 import unicodedata
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
@@ -298,6 +299,7 @@ class MatrixFile(_Entry):
     aliases: dict[TagName, AliasEntry] = Field(default={}, description="more tags, such as latest")
 
 
+@cache
 def json_schema() -> dict[str, Any]:
     """Return the JSON schema of matrix.yaml, as strict as `parse`: no null (a key may be left out, but not left
     empty), and no key that does not match its pattern."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import jsonschema
 import pytest
 import yaml
 
@@ -15,9 +14,18 @@ SCHEMA = json.loads((REPOSITORY / "build/matrix.schema.json").read_text(encoding
 DATA = json.loads(json.dumps(yaml.safe_load((REPOSITORY / "matrix.yaml").read_text(encoding="utf-8")), default=str))
 
 
+def mistakes(data: Any) -> list[str]:
+    """Return what an editor marks in a matrix.yaml with this data."""
+    from jsonschema import Draft202012Validator  # a second, which not every worker of pytest-xdist need spend
+
+    return [error.message for error in Draft202012Validator(SCHEMA).iter_errors(data)]
+
+
 def test_the_matrix_is_valid() -> None:
-    jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    jsonschema.validate(DATA, SCHEMA)
+    from jsonschema import Draft202012Validator
+
+    Draft202012Validator.check_schema(SCHEMA)
+    assert mistakes(DATA) == []
 
 
 @pytest.mark.parametrize(
@@ -48,15 +56,13 @@ def test_a_mistake_is_not(where: list[str | int], value: object) -> None:
     for step in where[:-1]:
         inside = inside[step]
     inside[where[-1]] = value
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(data, SCHEMA)
+    assert mistakes(data)
 
 
 def test_a_missing_reason_is_not() -> None:
     data = json.loads(json.dumps(DATA))
     del data["exclusions"][0]["reason"]
-    with pytest.raises(jsonschema.ValidationError, match="'reason' is a required property"):
-        jsonschema.validate(data, SCHEMA)
+    assert mistakes(data) == ["'reason' is a required property"]
 
 
 def test_what_an_editor_shows_says_something() -> None:

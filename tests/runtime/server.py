@@ -155,6 +155,7 @@ def launch(
         "TCP_PORT": "0",
         "WEB_CONCURRENCY": "2",
         "GRACEFUL_TIMEOUT": "20",
+        "PRELOAD_PACKAGES": "hypercorn",  # not FastAPI, which takes longer to import than the server to start
         **(environ or {}),
     }
     full = command or [python, str(RUNTIME / "opt/hypercorn/serve.py")]
