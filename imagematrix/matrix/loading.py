@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -20,7 +21,6 @@ from imagematrix.matrix.locks import Locks
 from imagematrix.matrix.model import (
     OS,
     Destination,
-    Dropped,
     Exclusion,
     Extra,
     Image,
@@ -35,7 +35,7 @@ from imagematrix.matrix.model import (
 )
 from imagematrix.matrix.schema import ExclusionEntry, ImageEntry, MatrixFile, parse
 from imagematrix.matrix.source import Source, Where, read, shortened
-from imagematrix.matrix.tags import filled, is_complete, looks_like, release_of
+from imagematrix.matrix.tags import is_complete, looks_like
 
 MOST_ANCESTORS = 10
 """Images below an image: every variant repeats the layers of all of them in its Dockerfile."""
@@ -75,37 +75,31 @@ class _Loader:
         self.pythons = tuple(
             Python(version=version, **dict(file.pythons[version])) for version in sorted(file.pythons, key=Version)
         )
-        oses = [OS(name=name, **dict(entry)) for name, entry in file.os.items()]
+        oses = [OS(name=name, rank=rank, **dict(entry)) for rank, (name, entry) in enumerate(file.os.items())]
         self.oses = tuple(sorted(oses, key=lambda os: (os.libc, os.suffix)))
-        self.exclusions = tuple(self.exclusion(*numbered) for numbered in enumerate(file.exclusions))
-        self.source.check()
-        self.useless_exclusions()
-        self.missing_bases()
-        self.check_bases()
         matrix = Matrix(
-            Project(**dict(file.project)),
-            Destination(file.registry, file.namespace),
-            tuple(sorted(file.platforms)),
-            self.oses,
-            self.pythons,
-            extras,
-            self.images,
-            self.exclusions,
-            self.locks,
-            self.source.name,
+            project=Project(**dict(file.project)),
+            destination=Destination(file.registry, file.namespace),
+            platforms=tuple(sorted(file.platforms)),
+            oses=self.oses,
+            pythons=self.pythons,
+            extras=extras,
+            images=self.images,
+            exclusions=tuple(self.exclusion(*numbered) for numbered in enumerate(file.exclusions)),
+            tags=tuple(sorted(file.tags)),
+            aliases=self.alias_targets(),
+            locks=self.locks,
+            file=self.source.name,
         )
-        targets = self.alias_targets()
-        variants = tuple(
-            self.variant(matrix, targets, image, python, os)
-            for image, python, os in cells(self.images, self.pythons, self.oses)
-            if not any(one.removes(image, python, os) for one in self.exclusions)
-        )
-        if not variants:
-            self.source.problem(("exclusions",), "nothing is left of the matrix")
-        self.check_unique(variants)
-        self.check_look_alikes(variants)
+        self.check_bases(matrix)
         self.source.check()
-        object.__setattr__(matrix, "variants", variants)  # the variants point at it: they come second
+        self.useless_exclusions(matrix)
+        self.check_aliases(matrix)
+        if not matrix.variants:
+            self.source.problem(("exclusions",), "nothing is left of the matrix")
+        self.check_unique(matrix.variants)
+        self.check_look_alikes(matrix.variants)
+        self.source.check()
         return matrix
 
     def known(self, where: Where, names: list[str] | None, kind: str, allowed: list[str]) -> None:
@@ -128,6 +122,7 @@ class _Loader:
             self.known(("pythons", version, "unchecked"), list(python.unchecked), "os", list(python.bases))
         for name, image in file.images.items():
             self.known(("images", name, "extras"), image.extras, "extra", list(file.extras))
+            self.known(("images", name, "packages"), image.packages, "package", image.packages)
             self.known(("images", name, "parent"), [image.parent] if image.parent else [], "image", list(file.images))
         for position, exclusion in enumerate(file.exclusions):
             where = ("exclusions", position)
@@ -155,32 +150,29 @@ class _Loader:
     def make_images(self, extras: dict[str, Extra]) -> tuple[Image, ...]:
         """Return the images, a parent always before its children."""
         made: dict[str, Image] = {}
-
-        def make(name: str, children: tuple[str, ...]) -> Image | None:
-            if name in children:
-                chain = " -> ".join((*children[children.index(name) :], name))
-                self.source.problem(("images", name, "parent"), f"an image cannot be its own ancestor: {chain}")
-                return None
-            if len(children) >= MOST_ANCESTORS or (name in made and len(made[name].lineage) > MOST_ANCESTORS):
+        for name in self.parents_first():
+            entry = self.file.images[name]
+            parent = made.get(entry.parent or "")
+            server = parent.server if parent else None if entry.parent else self.server(name, entry)
+            if parent and len(parent.lineage) > MOST_ANCESTORS:
                 text = f"an image has at most {MOST_ANCESTORS} ancestors, because each makes a layer of its own"
                 self.source.problem(("images", name), text)
-                return None
-            if name not in made:
-                entry = self.file.images[name]
-                parent = make(entry.parent, (*children, name)) if entry.parent else None
-                if entry.parent and parent is None:
-                    return None
+            elif server:  # else a problem has been noted, of it or of an ancestor
                 own = tuple(extras[extra] for extra in sorted(set(entry.extras)))
-                server = parent.server if parent else self.server(name, entry)
-                if server is None:
-                    return None
                 made[name] = Image(name, entry.title, entry.description, tuple(entry.packages), own, parent, server)
                 self.check_image(made[name], entry)
-            return made[name]
-
-        for name in sorted(self.file.images):
-            make(name, ())
         return tuple(made.values())
+
+    def parents_first(self) -> tuple[str, ...]:
+        """Return the names of the images, a parent always before its children; none if one is its own ancestor."""
+        images = sorted(self.file.images.items())
+        try:
+            return tuple(TopologicalSorter({name: filter(None, [one.parent]) for name, one in images}).static_order())
+        except CycleError as error:
+            chain = error.args[1][::-1]
+            text = f"an image cannot be its own ancestor: {' -> '.join(chain)}"
+            self.source.problem(("images", chain[0], "parent"), text)
+            return ()
 
     def server(self, name: str, entry: ImageEntry) -> Server | None:
         """Return what a root image serves with; note what it does not say."""
@@ -203,9 +195,6 @@ class _Loader:
             where = ("images", image.name, "extras", position)
             if extra in inherited:
                 self.source.problem(where, f"{extra} comes from the parent already; remove it here")
-        for position, package in enumerate(image.packages):
-            if package in image.packages[:position]:
-                self.source.problem(("images", image.name, "packages", position), f"{package} is listed twice")
         folders = {image.server.runtime.partition("/")[0], image.server.template.partition("/")[0]}
         if image.name in {*RESERVED, *folders}:
             text = f"{image.name} is the name of a file or folder of build/; choose another name for the image"
@@ -255,14 +244,14 @@ class _Loader:
                             (*where, "image"), f"{name} has {extra} from {ancestor.name}; exclude it there"
                         )
 
-    def useless_exclusions(self) -> None:
+    def useless_exclusions(self, matrix: Matrix) -> None:
         """An exclusion must leave out something that those before it have not."""
         left = {
             (image.name, python.version, os.name, extra): (image, python, os)
             for image, python, os in cells(self.images, self.pythons, self.oses)
             for extra in (None, *(one.name for one in image.extras))
         }
-        for position, exclusion in enumerate(self.exclusions):
+        for position, exclusion in enumerate(matrix.exclusions):
             matched = {
                 key
                 for key, cell in left.items()
@@ -278,81 +267,47 @@ class _Loader:
             for key in matched:
                 del left[key]
 
-    def missing_bases(self) -> None:
+    def check_bases(self, matrix: Matrix) -> None:
+        """Every base that is used is there, and has the Python and the C library that it stands under."""
         for python in self.pythons:
             for os in self.oses:
-                used = any(not any(one.removes(image, python, os) for one in self.exclusions) for image in self.images)
-                if used and os.name not in python.bases:
-                    self.source.problem(
-                        ("pythons", python.version, "bases"),
-                        f"Python {python.version} has no base for {os.name}: name the official image, "
-                        "or exclude the cell with its reason",
-                    )
-
-    def check_bases(self) -> None:
-        """A base has the Python and the C library that it stands under, as far as its name tells."""
-        for python in self.pythons:
-            for os in (one for one in self.oses if one.name in python.bases):
-                why = _misplaced(python.bases[os.name], python, os)
-                if why and os.name not in python.unchecked:
-                    self.source.problem(("pythons", python.version, "bases", os.name), why)
+                where = ("pythons", python.version, "bases")
+                if os.name not in python.bases:
+                    if not all(matrix.removal(image, python, os) for image in self.images):
+                        text = f"Python {python.version} has no base for {os.name}: name the official image, "
+                        self.source.problem(where, text + "or exclude the cell with its reason")
+                elif os.name not in python.unchecked and (why := _misplaced(python.bases[os.name], python, os)):
+                    self.source.problem((*where, os.name), why)
 
     def alias_targets(self) -> dict[str, tuple[Python, OS]]:
         """Return the cell that each alias points at in every image."""
         stable = [python for python in self.pythons if python.status == "stable"]
+        pythons, oses = {one.version: one for one in self.pythons}, {one.name: one for one in self.oses}
         targets = {}
         for name, alias in self.file.aliases.items():
-            python = next((one for one in self.pythons if one.version == alias.python), None)
-            if python is None and not stable:
+            if alias.python or stable:
+                targets[name] = (pythons[alias.python] if alias.python else stable[-1], oses[alias.os])
+            else:
                 self.source.problem(("aliases", name), f"the alias {name} has no target: no Python is stable")
-                continue
-            python = python or stable[-1]
-            if python.status == "prerelease":
-                text = f"Python {python.version} is a pre-release and takes no alias"
-                self.source.problem(("aliases", name, "python"), text)
-            os = next(one for one in self.oses if one.name == alias.os)
-            self.check_alias(name, python, os)
-            targets[name] = (python, os)
         return targets
 
-    def check_alias(self, name: str, python: Python, os: OS) -> None:
-        lines = [
-            next((one.line for one in self.exclusions if one.removes(image, python, os)), 0) for image in self.images
-        ]
-        if all(lines):
-            text = f"{self.images[0].name}:{tag_of(python, os)} is excluded on line {lines[0]}"
-            self.source.problem(("aliases", name), f"the alias {name} has no target: {text}")
-        named = re.match(r"(?:python)?([0-9]+\.[0-9]+)(?![0-9])", name)
-        if named and named[1] != python.version:
-            text = f"{name} names Python {named[1]}, but it would point at {python.version}; give it a python"
-            self.source.problem(("aliases", name), text)
-        for python_, os_ in ((one, other) for one in self.pythons for other in self.oses):
-            tag = tag_of(python_, os_)
-            if name == tag:
-                self.source.problem(("aliases", name), f"two variants with one tag: {name} is the tag of a variant")
-
-    def short_suffix(self, image: Image, python: Python, os: OS) -> str | None:
-        """Return the short suffix of a cell, None if a release after its own has it."""
-        order = list(self.file.os)
-        rivals = [one for one in self.oses if one.short is not None and one.short == os.short]
-        there = [one for one in rivals if not any(each.removes(image, python, one) for each in self.exclusions)]
-        newest = max(there, key=lambda one: order.index(one.name), default=None)
-        return os.short if newest == os else None
-
-    def patterns(self, image: Image, python: Python, os: OS) -> tuple[str, ...]:
-        """Return the tags of a cell beside its own as far as the matrix tells them."""
-        short = self.short_suffix(image, python, os)
-        values = {
-            "tag": tag_of(python, os),
-            "python": f"{python.version}-rc" if python.status == "prerelease" else python.version,
-            "release": release_of(python.bases[os.name], python.version) if os.name in python.bases else None,
-        }
-        found = [
-            filled(pattern, {**values, "os": suffix})
-            for pattern in sorted(self.file.tags)
-            for suffix in (os.suffix, *([] if short is None else [short]))
-        ]
-        return tuple(dict.fromkeys(one for one in found if one is not None))
+    def check_aliases(self, matrix: Matrix) -> None:
+        """An alias names a variant of an image at least, of the Python that it says, and is no variant's own tag."""
+        own = {tag_of(python, os) for python in self.pythons for os in self.oses}
+        for name, (python, os) in matrix.aliases.items():
+            where = ("aliases", name)
+            if python.status == "prerelease":
+                self.source.problem((*where, "python"), f"Python {python.version} is a pre-release and takes no alias")
+            removals = [matrix.removal(image, python, os) for image in self.images]
+            if removals[0] and all(removals):
+                text = f"{self.images[0].name}:{tag_of(python, os)} is excluded on line {removals[0].line}"
+                self.source.problem(where, f"the alias {name} has no target: {text}")
+            named = re.match(r"(?:python)?([0-9]+\.[0-9]+)(?![0-9])", name)
+            if named and named[1] != python.version:
+                text = f"{name} names Python {named[1]}, but it would point at {python.version}; give it a python"
+                self.source.problem(where, text)
+            if name in own:
+                self.source.problem(where, f"two variants with one tag: {name} is the tag of a variant")
 
     def check_unique(self, variants: Iterable[Variant]) -> None:
         """No two variants share a bake target, a folder or a tag, on file systems that ignore case either.
@@ -394,30 +349,6 @@ class _Loader:
         if variant.os != other.os:
             return ("os", variant.os.name, "suffix")
         return ("pythons", variant.python.version)
-
-    def variant(
-        self, matrix: Matrix, targets: dict[str, tuple[Python, OS]], image: Image, python: Python, os: OS
-    ) -> Variant:
-        dropped = {
-            extra.name: Dropped(extra, one)
-            for one in reversed(self.exclusions)
-            for extra in image.extras
-            if extra.name in one.extras and one.covers(image, python, os)
-        }
-        short = self.short_suffix(image, python, os)
-        return Variant(
-            image,
-            python,
-            os,
-            tuple(extra for extra in image.extras if extra.name not in dropped),
-            tuple(dropped[name] for name in sorted(dropped)),
-            (
-                *([] if short is None else [f"python{python.version}{short}"]),
-                *sorted(name for name, to in targets.items() if to == (python, os)),
-            ),
-            self.patterns(image, python, os),
-            matrix,
-        )
 
 
 def _names(variant: Variant) -> Iterator[tuple[str, str]]:

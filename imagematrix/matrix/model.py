@@ -7,7 +7,7 @@ come out of matrix.yaml is imagematrix.matrix.loading's affair; nothing here wri
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -15,7 +15,7 @@ from typing import Literal
 from imagematrix.errors import InputError
 from imagematrix.labels import Labels
 from imagematrix.matrix.locks import Locked, Locks
-from imagematrix.matrix.tags import asks_for, is_complete
+from imagematrix.matrix.tags import asks_for, filled, is_complete, release_of
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class OS:
     suffix: str
     libc: Literal["glibc", "musl"]
     description: str
+    rank: int  # its place in the file: of releases that share a short suffix, the last one is the newest
     short: str | None = None
 
 
@@ -158,11 +159,52 @@ class Variant:
     image: Image
     python: Python
     os: OS
-    extras: tuple[Extra, ...]
-    dropped: tuple[Dropped, ...]
-    aliases: tuple[str, ...]
-    patterns: tuple[str, ...]
     matrix: Matrix = field(repr=False, compare=False)
+
+    @cached_property
+    def dropped(self) -> tuple[Dropped, ...]:
+        """The extras that an exclusion takes from it, by name, each with the first exclusion that does so."""
+        found: dict[str, Dropped] = {}
+        for exclusion in self.matrix.exclusions:
+            for extra in self.image.extras if exclusion.covers(self.image, self.python, self.os) else ():
+                if extra.name in exclusion.extras:
+                    found.setdefault(extra.name, Dropped(extra, exclusion))
+        return tuple(found[name] for name in sorted(found))
+
+    @cached_property
+    def extras(self) -> tuple[Extra, ...]:
+        """The extras that it has."""
+        dropped = {one.extra for one in self.dropped}
+        return tuple(extra for extra in self.image.extras if extra not in dropped)
+
+    @cached_property
+    def short_suffix(self) -> str | None:
+        """The suffix that several releases of an OS share, if it is the newest that its Python has."""
+        rivals = [
+            os
+            for os in self.matrix.oses
+            if os.short == self.os.short and not self.matrix.removal(self.image, self.python, os)
+        ]
+        return self.os.short if max(rivals, key=lambda os: os.rank) == self.os else None
+
+    @cached_property
+    def aliases(self) -> tuple[str, ...]:
+        """The tags that name it for as long as nothing is newer, such as latest."""
+        short = () if self.short_suffix is None else (f"python{self.python.version}{self.short_suffix}",)
+        cell = (self.python, self.os)
+        return (*short, *sorted(name for name, target in self.matrix.aliases.items() if target == cell))
+
+    @cached_property
+    def patterns(self) -> tuple[str, ...]:
+        """Its tags beside its own and aliases, as far as the matrix tells them."""
+        values = {
+            "tag": self.tag,
+            "python": f"{self.python.version}-rc" if self.python.status == "prerelease" else self.python.version,
+            "release": release_of(self.base, self.python.version),
+        }
+        suffixes = (self.os.suffix, *([] if self.short_suffix is None else [self.short_suffix]))
+        found = [filled(one, {**values, "os": suffix}) for one in self.matrix.tags for suffix in suffixes]
+        return tuple(dict.fromkeys(one for one in found if one is not None))
 
     @property
     def tag(self) -> str:
@@ -298,14 +340,28 @@ class Matrix:
     extras: tuple[Extra, ...]
     images: tuple[Image, ...]
     exclusions: tuple[Exclusion, ...]
+    tags: tuple[str, ...]  # patterns
+    aliases: Mapping[str, tuple[Python, OS]]
     locks: Locks
     file: str
-    variants: tuple[Variant, ...] = ()
 
     @cached_property
     def labels(self) -> Labels:
         """The names of the project's own labels."""
         return Labels(self.project.name)
+
+    @cached_property
+    def variants(self) -> tuple[Variant, ...]:
+        """Every cell that is not left out."""
+        return tuple(
+            Variant(image, python, os, self)
+            for image, python, os in cells(self.images, self.pythons, self.oses)
+            if not self.removal(image, python, os)
+        )
+
+    def removal(self, image: Image, python: Python, os: OS) -> Exclusion | None:
+        """Return the first exclusion that leaves out the cell, None if it is there."""
+        return next((one for one in self.exclusions if one.removes(image, python, os)), None)
 
     @cached_property
     def _by_cell(self) -> dict[tuple[str, str, str], Variant]:
@@ -321,9 +377,9 @@ class Matrix:
 
     def excluded(self) -> Iterator[tuple[Image, Python, OS, Exclusion]]:
         """Yield the cells that are left out, each with the first exclusion that does so."""
-        for image, python, os in cells(self.images, self.pythons, self.oses):
-            if (image.name, python.version, os.name) not in self._by_cell:
-                yield image, python, os, next(one for one in self.exclusions if one.removes(image, python, os))
+        for cell in cells(self.images, self.pythons, self.oses):
+            if exclusion := self.removal(*cell):
+                yield (*cell, exclusion)
 
 
 def _is_dated(pattern: str) -> bool:

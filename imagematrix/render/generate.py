@@ -12,9 +12,9 @@ from imagematrix.console import say, table
 from imagematrix.errors import InputError
 from imagematrix.matrix.loading import load
 from imagematrix.matrix.model import Matrix, Variant
-from imagematrix.render.isolation import complete, with_others
-from imagematrix.render.render import VARIANT_FILES, Files, describe, offers, render
-from imagematrix.render.tree import apply, compare, differences, manifest, on_disk
+from imagematrix.render.isolation import for_some, left_stale
+from imagematrix.render.render import Files, describe, offers, render
+from imagematrix.render.tree import apply, compare, differences, manifest
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -28,17 +28,18 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.list:
         return _list(variants, arguments.json)
     folder = arguments.root / "build"
-    asked = cli.with_parents(variants)
-    everything = wanted = render(matrix, arguments.root, asked if cli.filtered(arguments) else None).files
+    some = cli.with_parents(variants) if cli.filtered(arguments) else None
+    rendered = render(matrix, arguments.root, some)
     if arguments.validate:
         print(f"{matrix.file}: fine, {len(matrix.variants)} variants")
         return 0
-    if cli.filtered(arguments):
-        wanted = _only(asked, matrix, wanted, folder)
+    wanted = rendered.files if some is None else for_some(rendered, some, folder)
     if arguments.check:
         return _check(folder, wanted)
     status = _generate(folder, wanted, matrix, arguments)
-    _say_left(folder, everything, matrix)
+    if left := left_stale(folder, rendered) if some and not arguments.dry_run else []:
+        more = f" and {len(left) - 3} more" if len(left) > 3 else ""
+        say(f"{folder.name}/: left stale by the filter: {', '.join(left[:3])}{more}; run: make generate")
     return status
 
 
@@ -74,30 +75,6 @@ def _list(variants: tuple[Variant, ...], as_json: bool) -> int:
         ),
     )
     return 0
-
-
-def _only(variants: tuple[Variant, ...], matrix: Matrix, wanted: Files, folder: Path) -> Files:
-    """Return `wanted` with all other variants as they are on disk: a filter leaves them alone.
-
-    That is their folders; and of those that cannot be rendered, their entries in the files that tell of all variants.
-    """
-    others = {variant.directory for variant in matrix.variants} - {variant.directory for variant in variants}
-    kept = {path: file for path, file in wanted.items() if path.rpartition("/")[0] not in others}
-    for directory in others:
-        for path in (f"{directory}/{name}" for name in VARIANT_FILES):
-            if (folder / path).is_file():
-                kept[path] = on_disk(folder / path)
-    return complete(matrix, {**kept, **with_others(matrix, wanted, folder)}, wanted)
-
-
-def _say_left(folder: Path, wanted: Files, matrix: Matrix) -> None:
-    """Name the variants that a filter left stale."""
-    changes = compare(folder, wanted)
-    folders = {path.rpartition("/")[0] for path in (*changes.missing, *changes.stale)}
-    stale = [variant.name for variant in matrix.variants if variant.directory in folders]
-    if stale:
-        more = f" and {len(stale) - 3} more" if len(stale) > 3 else ""
-        say(f"{folder.name}/: left stale by the filter: {', '.join(stale[:3])}{more}; run: make generate")
 
 
 def _check(folder: Path, wanted: Files) -> int:

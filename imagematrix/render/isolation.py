@@ -1,4 +1,4 @@
-"""What a run for some variants keeps of those that it cannot render, because their locks are missing or broken."""
+"""What a run for some variants makes of build/: what is theirs is made anew, and all else stays as it is."""
 
 from __future__ import annotations
 
@@ -7,51 +7,65 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from imagematrix.matrix.model import Matrix, Variant
-from imagematrix.render.render import BAKE, MANIFEST, TAGS, File, Files, Rendered, manifest
-from imagematrix.render.tree import compare
+from imagematrix.matrix.model import Variant
+from imagematrix.render.render import BAKE, MANIFEST, TAGS, VARIANT_FILES, Files, Rendered, as_json, manifest
+from imagematrix.render.tree import compare, on_disk
 
 
-def with_others(matrix: Matrix, wanted: Files, folder: Path) -> Files:
-    """Return the files that tell of all variants; what `wanted` has no entry for is as it is in `folder`."""
-    bake, tags = _object(wanted[BAKE].data), _object(wanted[TAGS].data)
-    targets = {**_targets(_on_disk(folder / BAKE)), **bake["target"]}
-    tags = {**_on_disk(folder / TAGS), **tags}
-    targets = {one.target: targets[one.target] for one in matrix.variants if one.target in targets}
-    bake = {**bake, "group": {"default": {"targets": list(targets)}}, "target": targets}
-    return {BAKE: _file(bake), TAGS: _file({one.name: tags[one.name] for one in matrix.variants if one.name in tags})}
-
-
-def complete(matrix: Matrix, kept: Files, wanted: Files) -> Files:
-    """Return `kept` with a manifest that lists it and all that is wanted."""
-    return dict(sorted({**kept, MANIFEST: manifest(matrix, {*kept, *wanted})}.items()))
+def for_some(rendered: Rendered, variants: Iterable[Variant], folder: Path) -> Files:
+    """Return what `folder` should hold after a run for these variants: their files, and what all share."""
+    chosen, matrix = set(variants), rendered.matrix
+    files = {path: file for path, file in rendered.files.items() if "/" not in path} | _entries(
+        rendered, chosen, folder
+    )
+    for variant in matrix.variants:
+        for path in (f"{variant.directory}/{name}" for name in VARIANT_FILES):
+            if variant in chosen:
+                files[path] = rendered.files[path]
+            elif (folder / path).is_file():
+                files[path] = on_disk(folder / path)
+    files[MANIFEST] = manifest(matrix, {*files, *rendered.files})
+    return dict(sorted(files.items()))
 
 
 def stale(folder: Path, rendered: Rendered, variants: Iterable[Variant], also: Iterable[str] = ()) -> list[str]:
     """Return what is not as it should be, sorted: of the files that building these variants reads, and of `also`."""
-    wanted = {**rendered.files, **with_others(rendered.matrix, rendered.files, folder)}
-    changes = compare(folder, {path: wanted[path] for path in (*rendered.needed(variants), *also)})
+    chosen = set(variants)
+    wanted = {**rendered.files, **_entries(rendered, chosen, folder)}
+    changes = compare(folder, {path: wanted[path] for path in (*rendered.needed(chosen), *also)})
     return sorted((*changes.missing, *changes.stale))
 
 
-def _targets(bake: dict[str, Any]) -> dict[str, Any]:
-    found = bake.get("target")
-    return found if isinstance(found, dict) else {}
+def left_stale(folder: Path, rendered: Rendered) -> list[str]:
+    """Return the names of the variants whose files, or entries in the bake file, are not as they should be."""
+    changes = compare(folder, rendered.files)
+    folders = {path.rpartition("/")[0] for path in (*changes.missing, *changes.stale)}
+    there, wanted = _on_disk(folder / BAKE, "target"), json.loads(rendered.files[BAKE].data)["target"]
+    return [
+        one.name for one in rendered.inputs if one.directory in folders or there.get(one.target) != wanted[one.target]
+    ]
 
 
-def _on_disk(path: Path) -> dict[str, Any]:
+def _entries(rendered: Rendered, chosen: set[Variant], folder: Path) -> Files:
+    """Return the files with an entry for each variant: those of the chosen are new, the others as in `folder`."""
+    bake, tags = (json.loads(rendered.files[name].data) for name in (BAKE, TAGS))
+    old_targets, old_tags = _on_disk(folder / BAKE, "target"), _on_disk(folder / TAGS)
+    targets: dict[str, Any] = {}
+    named: dict[str, Any] = {}
+    for one in rendered.matrix.variants:
+        from_targets, from_tags = (bake["target"], tags) if one in chosen else (old_targets, old_tags)
+        targets |= {one.target: from_targets[one.target]} if one.target in from_targets else {}
+        named |= {one.name: from_tags[one.name]} if one.name in from_tags else {}
+    bake = {**bake, "group": {"default": {"targets": list(targets)}}, "target": targets}
+    return {BAKE: as_json(bake), TAGS: as_json(named)}
+
+
+def _on_disk(path: Path, *keys: str) -> dict[str, Any]:
+    """Return an object of a JSON file, {} if there is none that could be kept."""
     try:
-        return _object(path.read_bytes())
-    except (OSError, ValueError):
-        return {}  # nothing there, or nothing that could be kept
-
-
-def _object(data: bytes) -> dict[str, Any]:
-    found = json.loads(data)
-    if not isinstance(found, dict):
-        raise ValueError("not an object")
-    return found
-
-
-def _file(value: dict[str, Any]) -> File:
-    return File((json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+        found = json.loads(path.read_bytes()) if path.is_file() else {}
+        for key in keys:
+            found = found[key]
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}
+    return found if isinstance(found, dict) else {}

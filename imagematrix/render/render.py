@@ -77,12 +77,12 @@ def render(matrix: Matrix, root: Path, needed: Iterable[Variant] | None = None) 
     for variant in variants:
         files[f"{variant.directory}/Dockerfile"] = _text(_dockerfile(templates[variant.image.server.template], variant))
         files[f"{variant.directory}/requirements.txt"] = _text(_requirements(variant))
-        files[f"{variant.directory}/image.json"] = _json(_facts(variant))
+        files[f"{variant.directory}/image.json"] = as_json(_facts(variant))
     inputs = {one: input_digest(one, files, runtimes[one.image.server]) for one in variants}
-    files[BAKE] = _json(_bake(variants, inputs))
-    files[JOBS] = _json(_ci(matrix))
-    files[TAGS] = _json({variant.name: _tags(variant) for variant in variants})
-    files["matrix.schema.json"] = _json({"$comment": NOTICE, **json_schema()})
+    files[BAKE] = as_json(_bake(variants, inputs))
+    files[JOBS] = as_json(_ci(matrix))
+    files[TAGS] = as_json({variant.name: _tags(variant) for variant in variants})
+    files["matrix.schema.json"] = as_json({"$comment": NOTICE, **json_schema()})
     files[MANIFEST] = manifest(matrix, files)
     return Rendered(matrix, dict(sorted(files.items())), inputs)
 
@@ -295,7 +295,7 @@ def _tags(variant: Variant) -> dict[str, object]:
 
 def manifest(matrix: Matrix, files: Iterable[str]) -> File:
     """Return the list of what was written and offered: the next run knows what is its own and what would go."""
-    return _json({"//": NOTICE, "offers": sorted(offers(matrix)), "files": sorted({*files, MANIFEST})})
+    return as_json({"//": NOTICE, "offers": sorted(offers(matrix)), "files": sorted({*files, MANIFEST})})
 
 
 def offers(matrix: Matrix) -> set[str]:
@@ -314,5 +314,6 @@ def _text(text: str) -> File:
     return File(text.encode())
 
 
-def _json(value: object) -> File:
+def as_json(value: object) -> File:
+    """Return a JSON file."""
     return _text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
