@@ -1,7 +1,5 @@
 """What every verb's command line has in common: the filters, the way errors look, the exit status."""
 
-from __future__ import annotations
-
 import argparse
 import io
 import os

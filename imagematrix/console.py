@@ -1,7 +1,5 @@
 """What commands print: progress on standard error, results on standard output."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections import Counter

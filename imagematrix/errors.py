@@ -1,7 +1,5 @@
 """The errors a user can cause. Each is one line that says what is wrong, where, and what is allowed."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Iterable
 

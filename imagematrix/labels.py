@@ -1,7 +1,5 @@
 """The names of all labels on images and containers. Other modules say what stands in them."""
 
-from __future__ import annotations
-
 # https://github.com/opencontainers/image-spec/blob/main/annotations.md
 TITLE = "org.opencontainers.image.title"
 DESCRIPTION = "org.opencontainers.image.description"

@@ -1,7 +1,5 @@
 """What became of each variant in a run of `make build` or `make push`, and how that is printed."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The repository and the name of its project, for what works without the matrix: cache folder, builder, stand-ins."""
 
-from __future__ import annotations
-
 import re
 from functools import cache
 from pathlib import Path

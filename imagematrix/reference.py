@@ -3,8 +3,6 @@
 The rules are those of https://github.com/distribution/reference. This is the one place that knows them.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ that no credential ever passes through here.
 Not for pushing layers, which the builder does by itself (imagematrix.publish.push), and not for deciding anything.
 """
 
-from __future__ import annotations
-
 import ipaddress
 import json
 import re

@@ -1,7 +1,5 @@
 """Writes a file whole or not at all, and never through a symbolic link: a pull request can bring one."""
 
-from __future__ import annotations
-
 import os
 import tempfile
 from pathlib import Path, PurePosixPath

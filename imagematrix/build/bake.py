@@ -1,7 +1,5 @@
 """The one place that runs `docker buildx bake`, and hands it the secrets that pip needs on this machine."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -3,8 +3,6 @@
 Bases and stand-ins stay: they are not ours alone, and take longest to get.
 """
 
-from __future__ import annotations
-
 from docker.client import DockerClient
 from docker.errors import APIError, ImageNotFound
 from docker.models.containers import Container

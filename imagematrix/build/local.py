@@ -4,8 +4,6 @@ BuildKit does the graph, the parallelism and the cache. This module decides what
 on this machine, and how to continue when one fails: bake stops all when one does.
 """
 
-from __future__ import annotations
-
 import re
 import subprocess
 from collections.abc import Iterable, Mapping

@@ -3,8 +3,6 @@
 An attestation says which workflow published a file, and is signed with an identity of Sigstore.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Where no registry answers, the lock is left as it is. BASE_MIRROR names a mirror of Docker Hub to ask instead.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor

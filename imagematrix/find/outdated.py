@@ -3,8 +3,6 @@
 Nothing is changed; `make lock` and an edit of matrix.yaml do that. What cannot be asked here is said to be unknown.
 """
 
-from __future__ import annotations
-
 import datetime
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor

@@ -5,8 +5,6 @@ variants, from wheels only, and the answers are brought to one: the newest versi
 there is none does each C library get a lock of its own.
 """
 
-from __future__ import annotations
-
 import re
 import subprocess
 import tempfile

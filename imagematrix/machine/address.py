@@ -1,7 +1,5 @@
 """Where the container engine listens, and whether it answers."""
 
-from __future__ import annotations
-
 import os
 
 from docker.client import DockerClient, from_env

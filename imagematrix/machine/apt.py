@@ -1,7 +1,5 @@
 """Debian packages of this machine: what is installed, and installing more as root."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """Runs the scripts in `scripts/` and keeps what they make in the cache."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

@@ -1,7 +1,5 @@
 """A base image: one that the engine has, or the reason why there is none."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

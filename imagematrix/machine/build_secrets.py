@@ -1,7 +1,5 @@
 """What a build is told about the network: certificate authorities, and pip's settings."""
 
-from __future__ import annotations
-
 import ast
 import os
 import subprocess

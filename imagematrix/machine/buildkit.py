@@ -1,7 +1,5 @@
 """Builders that can push by digest: those that BUILDER names, else one of our own in a container."""
 
-from __future__ import annotations
-
 import subprocess
 
 from imagematrix import project

@@ -4,8 +4,6 @@ It is a private dockerd of Debian with the containerd image store, which has all
 speaks BuildKit's own protocol. It leaves the machine's engine alone: folders, socket and bridge are its own.
 Run it as `python -m imagematrix.machine.buildkit_standin start|stop NAME`."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import ipaddress

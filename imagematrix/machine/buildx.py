@@ -1,7 +1,5 @@
 """The buildx that works with an engine."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """The project's cache folder, with its locks between processes and its logs."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """Installs, starts and stops a dockerd on Debian and Ubuntu, as root. `make engine-stop` runs it, to stop."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

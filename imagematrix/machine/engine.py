@@ -1,7 +1,5 @@
 """The container engine: the one that answers, else one that is installed and started here."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 

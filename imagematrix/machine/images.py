@@ -1,7 +1,5 @@
 """Base images: taken from the engine, else pulled, else a stand-in is made."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """Processes that were started here and outlive the command that started them, as /proc describes them."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

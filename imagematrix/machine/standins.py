@@ -2,8 +2,6 @@
 
 A stand-in is for tests where no registry can be reached. It is labelled and never gets the official name."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Iterable

@@ -4,8 +4,6 @@ nothing, two variants with one tag, aliases without a target.
 `schema` has checked each value by itself before; here are the checks that need two places of the file.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter

@@ -5,8 +5,6 @@ package the requirements that need it, so that the packages of any variant can b
 writes them (imagematrix.find.wheels); here they are only read.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import dataclass, field

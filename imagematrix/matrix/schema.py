@@ -3,8 +3,6 @@
 Only what can be said of one value is checked here; what depends on another part of the file is checked by `model`.
 """
 
-from __future__ import annotations
-
 import datetime
 import re
 import unicodedata

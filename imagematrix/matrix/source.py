@@ -4,8 +4,6 @@ Plain `yaml.safe_load` lets the last of two equal keys win and forgets where a v
 refuses repeated keys, and keeps the text of scalars: `3.10` is a number that has become 3.1 by the time it is checked.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path

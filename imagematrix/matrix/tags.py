@@ -3,8 +3,6 @@
 `{server}` and `{day}` stay in a tag until a lock and a commit tell them. All else is known from the matrix.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 

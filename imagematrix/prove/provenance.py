@@ -4,8 +4,6 @@ BuildKit can write one itself, but into the image's index, and with the time of 
 another digest with every build. https://slsa.dev/spec/v1.0/provenance
 """
 
-from __future__ import annotations
-
 import os
 
 from imagematrix import reference

@@ -4,8 +4,6 @@ Read from the files that the installers leave, so it needs no program in the ima
 another platform. https://cyclonedx.org/docs/1.6/json/
 """
 
-from __future__ import annotations
-
 import datetime
 import email.parser
 import io

@@ -1,7 +1,5 @@
 """Signatures and attestations, by cosign: with a key pair (COSIGN_KEY), or keyless where GitHub vouches for the run."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -4,8 +4,6 @@ It says so in its labels, starts, answers, has the extras that the matrix gives 
 and stops, for each platform. All else that an image must do is tested by tests/images.
 """
 
-from __future__ import annotations
-
 import http.client
 import json
 import re

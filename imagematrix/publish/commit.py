@@ -1,7 +1,5 @@
 """What publishing wants of git: that what is published is a commit, which one, and its files as it has them."""
 
-from __future__ import annotations
-
 import datetime
 import io
 import subprocess

@@ -4,8 +4,6 @@ There is no state but the registry's: every published image says in its labels w
 and compares that with the matrix; `survey` asks the registry.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -5,8 +5,6 @@ and started on each; described, signed; and only then do tags move, the moving t
 so whatever interrupts a run, the next one goes on from what the registry has.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -1,7 +1,5 @@
 """`generate.py`: matrix.yaml, templates/, runtime/ and locks/ -> build/. Offline, deterministic, all or nothing."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

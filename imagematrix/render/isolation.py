@@ -1,7 +1,5 @@
 """What a run for some variants makes of build/: what is theirs is made anew, and all else stays as it is."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 from pathlib import Path

@@ -3,8 +3,6 @@
 Each stands between `<!-- NAME: generated -->` and `<!-- end of NAME -->`; what is outside is a person's.
 """
 
-from __future__ import annotations
-
 import html
 import re
 import subprocess

@@ -4,8 +4,6 @@ The same input gives the same bytes on every machine: no clock, no locale, no di
 here, and nothing is written; that is imagematrix.render.tree's.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections import Counter

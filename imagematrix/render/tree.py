@@ -1,7 +1,5 @@
 """Compares a folder with what should be in it, and writes what differs, each file whole."""
 
-from __future__ import annotations
-
 import json
 import os
 import stat
