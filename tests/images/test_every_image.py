@@ -126,7 +126,10 @@ def test_runs_the_prestart_script(run: Runner, image: str) -> None:
         assert container.logs().count("prestart was here") == 1
 
 
-def test_stops_with_status_0(run: Runner, image: str) -> None:
+def test_compiles_nothing_and_stops_with_status_0(run: Runner, image: str) -> None:
+    """The byte code of what a server imports is in the image, also that of the standard library."""
     with run(image) as container:
         assert container.get("/")[0] == 200
         assert container.stop() == 0
+        changed = [change["Path"] for change in container.docker.diff()]
+        assert [path for path in changed if path.endswith(".pyc") and not path.startswith("/app/")] == []

@@ -42,7 +42,7 @@ def root(tmp_path: Path, shell: list[str]) -> Path:
     root = tmp_path / "the root"
     shutil.copytree(RUNTIME, root)
     programs = root / "opt/hypercorn"
-    subprocess.run([sys.executable, programs / "hypercorn_image/signal_programs.py", programs], check=True)
+    subprocess.run([sys.executable, programs / "hypercorn_image/build/signal_programs.py", programs], check=True)
     (tmp_path / "bin").mkdir()
     sh = tmp_path / "bin" / "sh"
     sh.write_text(f'#!/bin/bash\nexec {" ".join(shell)} "$@"\n')

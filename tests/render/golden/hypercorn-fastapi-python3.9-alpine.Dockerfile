@@ -11,19 +11,22 @@ FROM ${BASE} AS hypercorn
 # The Python variables make the layer the same in every build: SOURCE_DATE_EPOCH has byte code checked by its source's
 # hash and not its time, https://docs.python.org/3/library/py_compile.html#py_compile.PycInvalidationMode
 RUN --mount=type=bind,source=build/hypercorn/python3.9-alpine/requirements.txt,target=/tmp/requirements.txt \
+    --mount=type=bind,source=runtime/opt/hypercorn/hypercorn_image/build/debug_information.py,target=/tmp/debug_information.py \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=pipconf,target=/etc/pip.conf \
     SOURCE_DATE_EPOCH=0 PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1 \
     PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 \
-    pip install --no-cache-dir --no-deps --only-binary :all: --require-hashes -r /tmp/requirements.txt
+    pip install --no-cache-dir --no-deps --only-binary :all: --require-hashes -r /tmp/requirements.txt \
+    && python -IS /tmp/debug_information.py
 
 # The start scripts, the configuration, the launcher, the health check and a demo application.
 COPY --chmod=755 runtime/ /
 COPY --chmod=644 build/hypercorn/python3.9-alpine/image.json /opt/hypercorn/image.json
 # Compiled here because a container may have no right to write; never checked because nobody edits it in place.
 # The first program of a container is machine code, made here for the machine: docs/stopping.md says why.
-RUN PYTHONHASHSEED=0 python -m compileall -q --invalidation-mode unchecked-hash /opt/hypercorn \
-    && python -IS /opt/hypercorn/hypercorn_image/signal_programs.py /opt/hypercorn
+RUN PYTHONHASHSEED=0 python -Bm compileall -q --invalidation-mode unchecked-hash /opt/hypercorn \
+    && PYTHONHASHSEED=0 PYTHONPATH=/opt/hypercorn python -Bm hypercorn_image.build.byte_code \
+    && python -IS /opt/hypercorn/hypercorn_image/build/signal_programs.py /opt/hypercorn
 
 ENV PYTHONPATH=/app PYTHONUNBUFFERED=1
 WORKDIR /app
@@ -40,11 +43,14 @@ FROM hypercorn AS hypercorn-fastapi
 # The Python variables make the layer the same in every build: SOURCE_DATE_EPOCH has byte code checked by its source's
 # hash and not its time, https://docs.python.org/3/library/py_compile.html#py_compile.PycInvalidationMode
 RUN --mount=type=bind,source=build/hypercorn-fastapi/python3.9-alpine/requirements.txt,target=/tmp/requirements.txt \
+    --mount=type=bind,source=runtime/opt/hypercorn/hypercorn_image/build/debug_information.py,target=/tmp/debug_information.py \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=pipconf,target=/etc/pip.conf \
     SOURCE_DATE_EPOCH=0 PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1 \
     PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 \
-    pip install --no-cache-dir --no-deps --only-binary :all: --require-hashes -r /tmp/requirements.txt
+    pip install --no-cache-dir --no-deps --only-binary :all: --require-hashes -r /tmp/requirements.txt \
+    && python -IS /tmp/debug_information.py
+RUN PYTHONHASHSEED=0 PYTHONPATH=/opt/hypercorn python -Bm hypercorn_image.build.byte_code
 
 COPY --chmod=644 build/hypercorn-fastapi/python3.9-alpine/image.json /opt/hypercorn/image.json
 

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypercorn_image import signal_programs
+from hypercorn_image.build import signal_programs
 
 from tests.local import need
 

@@ -1,0 +1,1 @@
+"""Programs that the build of an image runs; no server imports them."""
