@@ -1,7 +1,7 @@
-"""The atoms of the access log, made when a format names them.
+"""The atoms of the access log, made only when the format names them.
 
-Hypercorn's own copy every header and the whole environment into each line. They are made only where a format names more
-than the default one does. It can go when Hypercorn makes them lazily.
+Hypercorn copies every header and the whole environment for each line. Here it does so only if the format names an atom
+that the default format does not. This can go when Hypercorn makes its atoms lazily.
 """
 
 import time
@@ -9,14 +9,14 @@ from typing import Any, Callable, Dict, Iterator, Mapping, Optional
 
 
 class Atoms(Mapping[str, Any]):
-    """What the access log says of one request: `request` is its scope, `seconds` the time that it took."""
+    """The atoms of one request. `request` is its scope, `seconds` the time that it took."""
 
     def __init__(self, request: Any, response: Any, seconds: float) -> None:
         self.request, self.response, self._seconds = request, response, seconds
         self._hypercorns: Optional[Mapping[str, Any]] = None
 
     def __getitem__(self, name: str) -> Any:
-        """Return an atom; `-` where there is none, as Hypercorn's do."""
+        """Return an atom, `-` if there is none, as Hypercorn does."""
         make = _DEFAULT.get(name)
         return make(self) if make is not None else self._all()[name]
 
@@ -26,7 +26,7 @@ class Atoms(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._all())
 
-    def __bool__(self) -> bool:  # logging asks
+    def __bool__(self) -> bool:  # logging ignores an empty mapping
         return True
 
     def _all(self) -> Mapping[str, Any]:
@@ -66,13 +66,13 @@ class Atoms(Mapping[str, Any]):
 
 def _header(headers: Any, name: bytes) -> str:
     found = "-"
-    for one, value in headers:
-        if len(one) == len(name) and one.lower() == name:
+    for key, value in headers:
+        if len(key) == len(name) and key.lower() == name:
             found = value.decode("latin1")
     return found
 
 
-# Those of Hypercorn's default format.
+# The atoms of Hypercorn's default format.
 _DEFAULT: Dict[str, Callable[[Atoms], Any]] = {
     "h": Atoms.client,
     "l": lambda atoms: "-",

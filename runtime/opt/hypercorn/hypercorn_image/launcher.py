@@ -1,4 +1,4 @@
-"""The launcher: from environment and arguments to a running server; what `/start.sh` ends in."""
+"""The launcher: starts the server as the environment and the arguments say."""
 
 import contextlib
 import functools
@@ -22,7 +22,7 @@ def main(argv: Sequence[str]) -> int:
     """Serve with the server arguments `argv` until stopped; return the exit status."""
     directory = os.getcwd()
     if directory not in sys.path:
-        sys.path.insert(0, directory)  # importable whatever PYTHONPATH became
+        sys.path.insert(0, directory)  # the application can be imported, whatever PYTHONPATH is
 
     def load() -> effective.Effective:
         found = effective.load(os.environ, argv, application.DIRECTORY)
@@ -52,11 +52,11 @@ def _serve(load: Callable[[], effective.Effective]) -> int:
             if found.variables.get("PRELOAD_APP"):
                 loaded = _preload(found)
 
-            def be_worker(one: Child, effective: effective.Effective, listeners: Listeners) -> int:
+            def be_worker(child: Child, effective: effective.Effective, listeners: Listeners) -> int:
                 if loaded is not None:
                     inherited.forget_finalizers()
-                parent = Parent(one.sender, one.receiver)
-                return running.run(Worker(effective, loaded, listeners, one.quic, parent))
+                parent = Parent(child.sender, child.receiver)
+                return running.run(Worker(effective, loaded, listeners, child.quic, parent))
 
             on_serving = functools.partial(_note_serving, note)
             first = Configuration(found, listeners)
@@ -66,9 +66,9 @@ def _serve(load: Callable[[], effective.Effective]) -> int:
 
 
 def _warn_of_upstream(found: effective.Effective) -> None:
-    """Say, once, in what Hypercorn and its friends are not as this package expects them."""
+    """Log each assumption about Hypercorn and its dependencies that does not hold."""
     for line in upstream.missing(upstream.used(found.config, found.variables)):
-        logger = found.config.log.error_logger  # not before: importing the application may silence what is there
+        logger = found.config.log.error_logger  # not before: importing the application may silence loggers that exist
         if logger is not None:
             logger.warning(line)
 
@@ -83,7 +83,7 @@ def _preload(found: effective.Effective) -> Loaded:
 
 
 def _serve_alone(found: effective.Effective, listeners: Listeners, note: state.Note) -> int:
-    one = Worker(found, None, listeners, listeners.open_quic())
+    worker = Worker(found, None, listeners, listeners.open_quic())
 
     def say(level: str, message: str, *args: Any) -> None:
         logger = found.config.log.error_logger  # not before: importing the application may change it
@@ -93,10 +93,10 @@ def _serve_alone(found: effective.Effective, listeners: Listeners, note: state.N
     def started() -> None:
         _note_serving(note, found, listeners)
         where = listeners.describe()
-        say("info", "Serving %s at %s, in this process (%s)", found.application, where, one.worker_class)
+        say("info", "Serving %s at %s, in this process (%s)", found.application, where, worker.worker_class)
 
-    one.on_started, one.on_draining = started, note.draining
-    return running.run(one)
+    worker.on_started, worker.on_draining = started, note.draining
+    return running.run(worker)
 
 
 @contextlib.contextmanager
@@ -120,7 +120,7 @@ def _pid_file(path: Any) -> Any:
 
 @contextlib.contextmanager
 def _state_file() -> Iterator[state.Note]:
-    """Give the note for the health check; it goes with the server."""
+    """Yield the note for the health check, and remove its file at the end."""
     owner = os.getpid()
     try:
         state.remove()

@@ -1,6 +1,6 @@
-"""Logging: Hypercorn's own logger, with JSON lines and paths left out of the access log on request.
+"""Logging: Hypercorn's own logger, with JSON lines, and with paths that stay out of the access log.
 
-The parent and the workers log through it alike, so that a container speaks in one format.
+The parent and the workers use the same one, so that a container logs in one format.
 """
 
 import importlib
@@ -13,8 +13,8 @@ from hypercorn_image import upstream
 from hypercorn_image.atoms import Atoms
 from hypercorn_image.errors import StartError
 
-# The scopes, by `id`, of requests in progress whose whole answer the application has sent. Beside the scopes and not in
-# them: those are the application's, which may copy them.
+# The `id` of the scope of each request in progress whose whole answer the application has sent. Nothing is kept in the
+# scopes themselves, because the application may copy them.
 answered: Set[int] = set()
 
 
@@ -58,12 +58,12 @@ def logger_class(config: Any, variables: Mapping[str, Any]) -> Any:
             return Atoms(request, response, request_time)
 
         async def info(self, message: str, *args: Any, **kwargs: Any) -> None:
-            # Where it listens, once per worker and bind: the parent says it once.
+            # Each worker would log where it listens. The parent logs it once.
             await self.debug(message, *args, **kwargs)
 
         async def access(self, request: Any, response: Any, request_time: float) -> None:
-            # A client that closes as soon as it has the answer makes Hypercorn on trio log the request twice, first as
-            # one that was never answered (http_stream.py, handle of StreamClosed while EndBody is being sent).
+            # If a client closes as soon as it has the answer, Hypercorn on trio logs the request twice, first as one
+            # that was never answered (http_stream.py, handle of StreamClosed while EndBody is being sent).
             if request["path"] in skipped or (response is None and id(request) in answered):
                 return
             if json_lines and self.access_logger is not None:
@@ -102,13 +102,13 @@ def _base(config: Any) -> Any:
 
 
 def reopen(config: Any) -> List[Tuple[str, str]]:
-    """Open every log that is a file again, where logrotate has moved it away; those of the application too.
+    """Reopen all log files, the application's too, after logrotate has moved them.
 
-    Return path and reason of those that cannot be opened: they go on in the file that they have.
+    Return path and reason of those that cannot be opened. They go on in the file that is open.
     """
     own = [getattr(config.log, name, None) for name in ("access_logger", "error_logger")]
     loggers = [*own, logging.getLogger(), *upstream.loggers().values()]
-    handlers = {id(one): one for logger in loggers for one in getattr(logger, "handlers", ())}
+    handlers = {id(handler): handler for logger in loggers for handler in getattr(logger, "handlers", ())}
     failures = []
     for handler in handlers.values():
         if isinstance(handler, logging.FileHandler) and handler.stream is not None:
@@ -123,7 +123,7 @@ def reopen(config: Any) -> List[Tuple[str, str]]:
 
 
 def access_fields(request: Any, response: Any, request_time: float) -> Dict[str, Any]:
-    """Return what a line of the JSON access log says of one request; `request_time` is in seconds."""
+    """Return the members of a line of the JSON access log; `request_time` is in seconds."""
     headers = {name.lower(): value for name, value in request["headers"]}
     sent = {name.lower(): value for name, value in (response or {}).get("headers", [])}
     client = request.get("client")

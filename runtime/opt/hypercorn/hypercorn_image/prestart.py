@@ -1,10 +1,9 @@
 """Runs the prestart script, then becomes the server: `python -IS prestart.py SCRIPT COMMAND…`.
 
-A shell that is PID 1 acts on a signal only after the command that it waits for, so `docker stop` during a long
-migration would end in a kill. This waits in the shell's place. A script for sh is still sourced, by a shell of its own,
-and one for bash by bash; what that leaves behind (exported variables, directory, umask, limits) is taken over. A stop
-is blocked whenever this has no handler for it; docs/stopping.md says why. Imports little: it delays every start that
-has a prestart script.
+A shell handles a signal only when the command that it waits for has ended, so `docker stop` during a long migration
+would end in a kill. This program waits instead of the shell. A script for sh or bash is sourced by a shell of its own,
+and the server gets what it leaves: exported variables, directory, umask and limits. A stop is blocked whenever there is
+no handler for it; docs/stopping.md says why. Few modules are imported, because they delay the start.
 """
 
 import contextlib
@@ -26,7 +25,7 @@ Report = Tuple[Dict[bytes, bytes], str, int, List[Tuple[int, Tuple[int, int]]]]
 
 
 def main(arguments: List[str]) -> int:
-    """Run the script and then the command; return only when the command is not to be run."""
+    """Run the script, then become the command. Return the exit status if the script fails."""
     if arguments[:1] == ["--report"]:
         _report(int(arguments[1]))
         return 0
@@ -47,7 +46,7 @@ def _fail(message: str, status: int) -> int:
 
 
 def _examine(script: str) -> Tuple[str, List[str]]:
-    """Return a problem with the script, and the interpreter to run it with (none: it is sourced by sh)."""
+    """Return what is wrong with the script, and its interpreter; none if sh sources it."""
     try:
         with open(script, "rb") as file:
             text = file.read(1 << 20)
@@ -61,7 +60,7 @@ def _examine(script: str) -> Tuple[str, List[str]]:
 
 
 def _interpreter(first_line: bytes) -> List[str]:
-    """Return the command that a `#!` line names, when it is another than sh and is there; else nothing."""
+    """Return the command of a `#!` line, if it is not sh and exists; else nothing."""
     if not first_line.startswith(b"#!"):
         return []
     words = os.fsdecode(first_line[2:]).split()
@@ -90,7 +89,7 @@ def _quote(text: str) -> str:
 
 
 def _sourcing(script: str, descriptor: int) -> str:
-    """Return what the shell is to do: source the script, then report what it has left behind."""
+    """Return the commands for the shell: source the script, then report what it leaves."""
     path = script if "/" in script else "./" + script
     report = f"exec {_quote(sys.executable)} -IS {_quote(os.path.abspath(__file__))} --report {descriptor}"
     at_exit = f'status=$?; trap - 0; [ "$status" -eq 0 ] || exit "$status"; {report}'
@@ -98,7 +97,7 @@ def _sourcing(script: str, descriptor: int) -> str:
 
 
 def _command(script: str, interpreter: List[str], descriptor: int, arguments: List[str]) -> List[str]:
-    """Return how the script is run: one for sh or bash is sourced, so that what it exports reaches the server."""
+    """Return the command that runs the script. One for sh or bash is sourced, so that the server gets its exports."""
     if not interpreter:
         return ["sh", "-e", "-c", _sourcing(script, descriptor), "/start.sh", *arguments]
     if _is_bash(interpreter):
@@ -107,19 +106,19 @@ def _command(script: str, interpreter: List[str], descriptor: int, arguments: Li
 
 
 def _run(script: str, interpreter: List[str], arguments: List[str]) -> Tuple[int, Optional[Report]]:
-    """Run the script; return its status and, when it was sourced and came to its end, what it has left behind."""
+    """Run the script; return its status and, if it was sourced and has succeeded, what it leaves."""
     read, write = os.pipe()
     os.set_inheritable(write, True)
     command = _command(script, interpreter, write, arguments)
     wake = _wake_on_signals()
-    # A group of its own, so that a stop reaches what the script has started; not with a terminal, which stops those
-    # that read it from the background, and sends Ctrl-C to all of the group that is in front.
+    # In a group of its own, a stop reaches the processes that the script has started. With a terminal there is none:
+    # the terminal stops background groups that read from it, and sends Ctrl-C only to the foreground group.
     alone = not _has_terminal()
     child = os.fork()
     if child == 0:
         _be_script(command, alone)
     if alone:
-        with contextlib.suppress(OSError):  # that it has done it itself
+        with contextlib.suppress(OSError):  # the child has done it already
             os.setpgid(child, child)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
     os.close(write)
@@ -151,7 +150,7 @@ def _be_script(command: List[str], alone: bool) -> None:
 
 
 def _wake_on_signals() -> int:
-    """Have handlers, and leave stops blocked: a process that is forked must not take the parent's."""
+    """Install handlers, and leave stops blocked: a process that is forked must not run them."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
     read, write = os.pipe()
     for descriptor in (read, write):
@@ -163,7 +162,7 @@ def _wake_on_signals() -> int:
 
 
 def _wait(child: int, report: int, wake: int, alone: bool) -> Tuple[int, bytes]:
-    """Wait for the script and return its status and its report; end with status 0 when told to stop."""
+    """Wait for the script; return its status and its report. On a stop, exit with status 0."""
     os.set_blocking(report, False)
     poll = select.poll()
     poll.register(report, select.POLLIN)
@@ -221,11 +220,11 @@ def _report(descriptor: int) -> None:
 
 
 def _become(command: List[str], left: Optional[Report]) -> None:
-    """Run the command in this process, with what the script has left behind."""
+    """Become the command, with what the script has left."""
     environ: Any = os.environ
     if left is not None:
         environ, directory, mask, limits = left
-        with contextlib.suppress(OSError):  # that it is gone again
+        with contextlib.suppress(OSError):  # it may have been removed
             os.chdir(directory)
         os.umask(mask)
         for number, limit in limits:

@@ -1,8 +1,7 @@
-"""For development: one asyncio worker, started again whenever a Python file below the working directory changes.
+"""The reloader for development: one asyncio worker, restarted when a Python file below the working directory changes.
 
-What /start-reload.sh becomes. Unlike Hypercorn's reloader it imports nothing of the application in the process that
-watches, so that an error while editing ends a worker and not the container; the next save starts another one. Reads no
-configuration file.
+Unlike in Hypercorn's reloader, the process that watches does not import the application. An error in the code ends the
+worker and not the container, and the next save starts another worker. No configuration file is read.
 """
 
 import contextlib
@@ -26,7 +25,7 @@ from hypercorn_image.worker import running
 from hypercorn_image.worker.parent import Parent
 from hypercorn_image.worker.worker import Worker
 
-INTERVAL = 0.25  # seconds between two looks at the files
+INTERVAL = 0.25  # seconds between two checks of the files
 STOP_SECONDS = 2.0  # what requests in progress get when the code has changed
 _SKIPPED = {"__pycache__", "node_modules", "site-packages"}
 _USED = (
@@ -170,12 +169,12 @@ class Reloader:
         self.child = Child.fork(0, 0, [], be_worker)
 
     def _look_after(self) -> None:
-        """Hear what the worker says, and note its end: an error is shown, and the next save tries again."""
+        """Act on the worker's messages and its end. An error is shown, and the next save starts another worker."""
         child = self.child
         if child is None:
             return
-        # Its death and not the end of its pipe, which processes that it has started may hold open. Looked for before
-        # the messages, so that none comes later.
+        # The end of its pipe does not tell: processes that it has started may hold it open. This comes before the
+        # messages, so that none is missed.
         ended, status = os.waitpid(child.pid, os.WNOHANG)
         for message in child.receiver.receive():
             if message["what"] == channel.READY:
@@ -195,7 +194,7 @@ class Reloader:
             self._say("error", "Worker exited with %s; waiting for changes", how_ended(status))
 
     def _end(self) -> None:
-        """Stop the worker, gracefully and then not."""
+        """Stop the worker gracefully; kill it when it takes too long."""
         child = self.child
         if child is None:
             return

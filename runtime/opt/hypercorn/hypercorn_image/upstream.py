@@ -1,7 +1,7 @@
-"""What is assumed of Hypercorn and what it stands on beyond their documentation: each by name, and only here.
+"""All assumptions about Hypercorn and its dependencies that their documentation does not promise.
 
-Where an assumption does not hold, the server serves all the same, a warning in the log names it, and `without` says
-what is worse. Each has a test in tests/runtime/upstream; `make upstream` runs them with the newest releases.
+If one does not hold, the server still serves. A warning in the log names the assumption and says what is worse
+(`without`). Each has a test in tests/runtime/upstream; `make upstream` runs them with the newest releases.
 """
 
 import atexit
@@ -11,7 +11,7 @@ import weakref
 from typing import Any, Callable, Container, Dict, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 HTTP1_VERSIONS = ("0.17.3", "0.18.0")
-"""The versions of Hypercorn whose HTTP/1.1 `worker.http1` knows, to the byte. tests/runtime/http1 compares them."""
+"""The versions of Hypercorn with which `worker.http1` agrees to the byte. tests/runtime/http1 compares them."""
 _LOGGERS = ("hypercorn.access", "hypercorn.error")
 
 
@@ -20,12 +20,12 @@ class Assumption(NamedTuple):
 
     package: str
     versions: str
-    without: str  # what is worse where it does not hold
-    used_with: str = ""  # one of _FEATURES; always, when empty
-    probe: Optional[Callable[[], bool]] = None  # whether it may hold; None where only its use tells
+    without: str  # what is worse if it does not hold
+    used_with: str = ""  # one of _FEATURES; empty means always
+    probe: Optional[Callable[[], bool]] = None  # whether it may hold; None if only its use tells
 
 
-# What an assumption may be used with, and whether a configuration and the image's own variables ask for it.
+# Whether a configuration, with the image's own variables, uses a feature.
 _FEATURES: Dict[str, Callable[[Any, Mapping[str, Any]], Any]] = {
     "asyncio": lambda config, variables: config.worker_class == "asyncio",
     "uvloop": lambda config, variables: config.worker_class == "uvloop",
@@ -204,11 +204,11 @@ def used(config: Any, variables: Mapping[str, Any]) -> Set[str]:
 
 
 def missing(features: Container[str]) -> List[str]:
-    """Return a line for each assumption that does not hold, of those used with `features`."""
+    """Return a line for each assumption that `features` need and that does not hold."""
     return [
         line(name)
-        for name, one in ASSUMPTIONS.items()
-        if (not one.used_with or one.used_with in features) and not holds(name)
+        for name, assumption in ASSUMPTIONS.items()
+        if (not assumption.used_with or assumption.used_with in features) and not holds(name)
     ]
 
 
@@ -217,14 +217,15 @@ def holds(name: str) -> bool:
     probe = ASSUMPTIONS[name].probe
     try:
         return probe is None or probe()
-    except Exception:  # whatever it is, it is not as it was
+    except Exception:  # any exception means that it does not hold
         return False
 
 
 def line(name: str) -> str:
-    """Return what the log says of an assumption that does not hold."""
-    one = ASSUMPTIONS[name]
-    return f"{one.package} {_version(one.package)} is not as expected ({name}): {one.without}"
+    """Return the log line for an assumption that does not hold."""
+    assumption = ASSUMPTIONS[name]
+    version = _version(assumption.package)
+    return f"{assumption.package} {version} is not as expected ({name}): {assumption.without}"
 
 
 def _version(package: str) -> str:
@@ -249,7 +250,7 @@ def loggers() -> Dict[str, Any]:
 
 
 def forget_loggers(config: Any) -> None:
-    """Make Hypercorn's loggers unknown: `config` makes them again when it next logs."""
+    """Drop Hypercorn's loggers. `config` makes them again when it next logs."""
     known = loggers()
     for name in _LOGGERS:
         known.pop(name, None)
@@ -257,7 +258,7 @@ def forget_loggers(config: Any) -> None:
 
 
 def statsd_logger(worker_class: str) -> Any:
-    """Return Hypercorn's logger that sends metrics, or its other one where that is not found."""
+    """Return Hypercorn's logger that sends metrics, or its usual one if that is not found."""
     from hypercorn.logging import Logger
 
     if not holds("hypercorn-statsd"):
@@ -272,7 +273,7 @@ def statsd_logger(worker_class: str) -> Any:
 
 
 def forget_finalizers() -> None:
-    """Forget the exit handlers and finalizers of the process that this one was forked from."""
+    """Drop the exit handlers and finalizers of the process that this one was forked from."""
     getattr(atexit, "_clear", lambda: None)()
     for finalizer in list(getattr(weakref.finalize, "_registry", ())):
         finalizer.detach()
@@ -281,10 +282,11 @@ def forget_finalizers() -> None:
 
 
 def go_on_after_goaway(connection: Any) -> None:
-    """Have an h2 connection go on when its client says GOAWAY without an error: then it makes no more requests.
+    """Make an h2 connection go on after its client's GOAWAY without an error.
 
-    h2 takes it for the end (python-hyper/h2 issue 1181), and Hypercorn closes with answers in progress. Clients made
-    with nghttp2 say it as soon as they hear ours (Node). It can go when that issue is closed.
+    Such a client only makes no more requests. h2 treats the connection as closed (python-hyper/h2 issue 1181), and
+    Hypercorn closes it with answers in progress. Clients made with nghttp2 (Node) send a GOAWAY as soon as they hear
+    ours. This can go when that issue is closed.
     """
     from hyperframe.frame import GoAwayFrame
 
@@ -295,7 +297,7 @@ def go_on_after_goaway(connection: Any) -> None:
 
 
 def note_quic(made: List[Any]) -> None:
-    """Have each of Hypercorn's QUIC protocols, one for each socket, that is made from now on noted in `made`."""
+    """Add each QUIC protocol that Hypercorn makes from now on to `made`. It makes one for each socket."""
     from hypercorn.protocol import quic
 
     class Noted(quic.QuicProtocol):
@@ -307,17 +309,17 @@ def note_quic(made: List[Any]) -> None:
 
 
 def quic_connections(protocol: Any) -> List[Any]:
-    """Return the connections of one of Hypercorn's QUIC protocols, each as often as it has names."""
+    """Return the connections of a QUIC protocol of Hypercorn, one entry for each of a connection's IDs."""
     return list(getattr(protocol, "connections", {}).values())
 
 
 def quic_of(h3: Any) -> Any:
-    """Return the QUIC connection below one of aioquic's HTTP/3 connections."""
+    """Return the QUIC connection of one of aioquic's HTTP/3 connections."""
     return h3._quic
 
 
 def send_http_3_goaway(h3: Any, request: int) -> None:
-    """Have one of aioquic's HTTP/3 connections say GOAWAY with the number of a request. The caller sends."""
+    """Add a GOAWAY with the number of a request to an HTTP/3 connection of aioquic. The caller sends it."""
     from aioquic.buffer import encode_uint_var
     from aioquic.h3.connection import FrameType, encode_frame
 
@@ -327,12 +329,12 @@ def send_http_3_goaway(h3: Any, request: int) -> None:
 
 
 def quic_requests(quic: Any) -> int:
-    """Return how many requests a client has made, or 1 where aioquic does not tell."""
+    """Return how many requests a client has made, or 1 if aioquic does not tell."""
     return int(getattr(getattr(quic, "_local_max_streams_bidi", None), "used", 1))
 
 
 def quic_is_busy(connection: Any) -> bool:
-    """Tell whether the application is still at an answer, or some of one has not arrived."""
+    """Tell whether an answer is not complete, or has not arrived completely."""
     if getattr(getattr(connection, "h3", None), "streams", None):
         return True
     streams = getattr(connection.quic, "_streams", {})
@@ -340,7 +342,7 @@ def quic_is_busy(connection: Any) -> bool:
 
 
 def _unfinished(stream: Any) -> bool:
-    # The application is done as soon as aioquic has its data: some may be unsent, or lost on the way.
+    # The application has finished when aioquic has its data, but some may be unsent, or lost on the way.
     sender = getattr(stream, "sender", None)
     if sender is None or getattr(sender, "is_finished", True):
         return False
@@ -348,12 +350,12 @@ def _unfinished(stream: Any) -> bool:
 
 
 def accept_no_more(loop: Any, server: Any) -> bool:
-    """Have an asyncio server accept nothing more, without closing it; return whether it was seen to."""
-    seen = [loop.remove_reader(sock.fileno()) for sock in server.sockets]
-    return all(seen)
+    """Make an asyncio server accept nothing more, without closing it; return whether that worked."""
+    removed = [loop.remove_reader(sock.fileno()) for sock in server.sockets]
+    return all(removed)
 
 
 def connection_of(send: Any) -> Tuple[Any, int]:
-    """Return Hypercorn's protocol object that a WebSocket's `send` belongs to, and the number of its stream."""
+    """Return Hypercorn's protocol object of a WebSocket's `send`, and the number of its stream."""
     stream = send.__self__
     return stream.send.__self__, stream.stream_id

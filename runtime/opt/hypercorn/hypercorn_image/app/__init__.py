@@ -1,1 +1,1 @@
-"""The application: where it is, what kind it is, its lifespan."""
+"""The application: finding and importing it, its kind, its lifespan."""

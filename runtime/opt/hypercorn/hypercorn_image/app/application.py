@@ -1,7 +1,4 @@
-"""The application: where it is, importing it, and making an ASGI 3 callable of whatever kind it is.
-
-Serving it is the worker's business.
-"""
+"""Finds and imports the application, and makes it an ASGI 3 callable."""
 
 import asyncio
 import importlib
@@ -17,7 +14,7 @@ DIRECTORY = "/app"
 
 
 def locate(variables: Mapping[str, Any], directory: str = DIRECTORY) -> Tuple[str, str]:
-    """Return `MODULE:VARIABLE` of the application, and what to say when there is none."""
+    """Return `MODULE:VARIABLE` of the application, and an error line if there is none."""
     if "APP_MODULE" in variables:
         return variables["APP_MODULE"], ""
     variable = variables.get("VARIABLE_NAME", "app")
@@ -32,9 +29,9 @@ def locate(variables: Mapping[str, Any], directory: str = DIRECTORY) -> Tuple[st
 
 
 def load(path: str) -> Tuple[Any, Optional[str]]:
-    """Import the application at `path` and return it and the kind that was asked for (`asgi`, `wsgi` or None).
+    """Import the application at `path`; return it and the kind that `path` names (`asgi`, `wsgi` or None).
 
-    Raises StartError; with the traceback where the fault is in the application's own code.
+    Raises StartError, with the traceback if the application's own code raised.
     """
     mode: Optional[str] = None
     if path.count(":") == 2 and path.split(":", 1)[0] in ("asgi", "wsgi"):
@@ -91,9 +88,9 @@ def _find(module: Any, expression: str, path: str) -> Any:
 
 
 def kind(application: Any) -> str:
-    """Return `asgi3`, `asgi2` or `wsgi`, told from the shape of the callable.
+    """Return `asgi3`, `asgi2` or `wsgi`, depending on the signature of the callable.
 
-    Hypercorn tells only coroutine functions from others, and so takes an ASGI 2 class for ASGI 3.
+    Hypercorn only looks whether it is a coroutine function, and takes an ASGI 2 class for ASGI 3.
     """
     if inspect.isclass(application):
         return "asgi2" if hasattr(application, "__await__") or _is_async(application.__call__) else "wsgi"
@@ -111,7 +108,7 @@ def _is_async(function: Any) -> bool:
 
 
 def _takes_scope_alone(function: Any) -> bool:
-    """Tell whether a plain callable takes one argument: `def application(scope)` of ASGI 2."""
+    """Tell whether a plain callable takes one argument, like `def application(scope)` of ASGI 2."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
@@ -123,7 +120,7 @@ def _takes_scope_alone(function: Any) -> bool:
 
 
 def to_asgi3(application: Any, mode: Optional[str], worker_class: str, max_body_size: int) -> Any:
-    """Return `application` as an ASGI 3 callable for `worker_class`; `mode` overrides what it looks like."""
+    """Return `application` as an ASGI 3 callable for `worker_class`; `mode` overrides its kind."""
     found = mode if mode == "wsgi" else kind(application)
     if mode == "asgi" and found == "wsgi":
         found = "asgi3"
@@ -149,7 +146,7 @@ def _from_wsgi(application: Any, worker_class: str, max_body_size: int) -> Any:
 
 
 class _Body:
-    """A WSGI response's body whose first chunk was read already."""
+    """The body of a WSGI response, of which the first chunk has been read."""
 
     def __init__(self, first: bytes, rest: Iterator[bytes], body: Iterable[bytes]) -> None:
         self._first: Optional[bytes] = first
@@ -171,9 +168,9 @@ class _Body:
 
 
 def _with_first_chunk(application: Callable[..., Iterable[bytes]]) -> Callable[..., _Body]:
-    # Hypercorn 0.18.0 sends no response at all for an empty body, and 0.17.3 refuses an application that calls
-    # start_response only when its body is read (both in app_wrappers.py, run_app). Reading one chunk ahead cures both;
-    # this can go when its oldest version in the matrix does neither.
+    # Hypercorn 0.18.0 sends no response for an empty body, and 0.17.3 refuses an application that calls start_response
+    # only when its body is read (both in app_wrappers.py, run_app). Reading one chunk ahead avoids both. This can go
+    # when the oldest version in the matrix does neither.
     def adapted(environ: Dict[str, Any], start_response: Any) -> _Body:
         body = application(environ, start_response)
         rest = iter(body)

@@ -1,7 +1,7 @@
-"""The application's lifespan, run by the worker and not by Hypercorn.
+"""Runs the application's lifespan, in place of Hypercorn.
 
-So that a failed start is told from a missing one and said in one line, and so that the shutdown runs whatever became of
-the connections. Works on asyncio and trio: it needs only their events.
+A failed startup gets one line, and is not taken for an application without lifespan. The shutdown runs whatever happens
+to the connections. It works on asyncio and trio, because it needs only their events.
 """
 
 import traceback
@@ -12,7 +12,7 @@ from hypercorn_image.errors import StartError
 
 
 class Lifespan:
-    """Drives one application's lifespan; `run` is its task, the other coroutines talk to it."""
+    """Runs one application's lifespan. `run` is its task; the other methods talk to it."""
 
     def __init__(self, application: Any, event: Callable[[], Any]) -> None:
         self.state: Dict[str, Any] = {}
@@ -23,10 +23,10 @@ class Lifespan:
         self.started, self.finished = event(), event()
         self._stopping, self._never = event(), event()
         self._application = application
-        self._asked = 0  # how often it has called `receive`: one that never did knows no lifespan
+        self._asked = 0  # calls of `receive`; an application without lifespan makes none
 
     async def run(self) -> None:
-        """Run the application's side until its shutdown is complete."""
+        """Run the application until its shutdown is complete."""
         scope = {"type": "lifespan", "asgi": {"spec_version": "2.0", "version": "3.0"}, "state": self.state}
         try:
             await self._application(scope, self._receive, self._send)
@@ -45,14 +45,14 @@ class Lifespan:
             self.finished.set()
 
     def check_start(self, limit: float) -> None:
-        """Raise StartError when it has failed to start, or did not within `limit` seconds, which are over."""
+        """Raise StartError if it has failed to start, or has not started. `limit` seconds have passed."""
         if self.failure is not None:
             raise self.failure
         if not self.started.is_set():
             raise StartError([f"the application's lifespan did not start within {limit:g} s (STARTUP_TIMEOUT)"])
 
     def stop(self) -> None:
-        """Ask the application to shut down; `finished` is set when it has. One that has not started has nothing to."""
+        """Ask the application to shut down. `finished` is set when it has, at once if it had not started."""
         if not self.supported or not self.started.is_set():
             self.finished.set()
         self._stopping.set()
@@ -82,7 +82,7 @@ class Lifespan:
 
 
 def _failure(text: str) -> StartError:
-    # Starlette sends a whole traceback as the message: its last line says what happened.
+    # Starlette sends a traceback as the message. Its last line says what happened.
     lines = [line for line in text.splitlines() if line.strip()]
     details = text if len(lines) > 1 else None
     return StartError(
@@ -96,7 +96,7 @@ def _raised(error: Exception) -> StartError:
 
 
 async def answer(state: Dict[str, Any], scope: Dict[str, Any], receive: Any, send: Any) -> None:
-    """Answer Hypercorn's own lifespan in the application's place, handing it the application's `state`."""
+    """Answer the lifespan that Hypercorn runs, in place of the application, and hand over its `state`."""
     await receive()
     scope.setdefault("state", {}).update(state)
     await send({"type": "lifespan.startup.complete"})

@@ -1,9 +1,9 @@
 """Writes the programs `block-signals` and `unblock-signals`: run once, while an image is built.
 
 `block-signals COMMAND ARGUMENT…` blocks SIGTERM, SIGINT and SIGQUIT and becomes COMMAND, which is a path. A blocked
-signal stays pending while the process becomes one program after another, until `serve.py` has its handlers and unblocks
-it. Without that, PID 1 loses each signal that comes while it has no handler: the kernel drops it. docs/stopping.md says
-why this is machine code: Alpine has no program that can do it, and those of the other images are slower.
+signal stays pending while the process becomes other programs, until `serve.py` has its handlers and unblocks it.
+Otherwise the kernel drops each signal to PID 1 that comes while it has no handler. These are machine code because
+Alpine has no program that blocks signals, and those of the other images are slower: docs/stopping.md.
 """
 
 import os
@@ -54,7 +54,7 @@ ARM64 = (
 # `uname -m` -> ELF's number of the machine, the code, and SIG_UNBLOCK (1) as the instruction has it; SIG_BLOCK is 0.
 MACHINES = {"x86_64": (62, AMD64, "01"), "aarch64": (183, ARM64, "20")}
 
-# For any other machine: the image works there, and a stop in its first moments can be lost.
+# For any other machine. The image works there, but a stop in its first moments can be lost.
 ELSEWHERE = b'#!/bin/sh\nexec "$@"\n'
 
 

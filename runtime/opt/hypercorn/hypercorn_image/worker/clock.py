@@ -1,4 +1,4 @@
-"""The clock of a stop: how long requests in progress still have, and the end when even that was not enough."""
+"""The clock of a stop: the time left for requests in progress, and the forced exit after it."""
 
 import contextlib
 import os
@@ -7,23 +7,23 @@ import threading
 import time
 from typing import Optional
 
-LIFESPAN_GRACE = 0.5  # what the lifespan's shutdown gets when requests have used up the graceful timeout
-_END = 0.3  # after that, the worker ends whatever it does
+LIFESPAN_GRACE = 0.5  # seconds for the lifespan's shutdown after requests have used up the graceful timeout
+_END = 0.3  # seconds after which the process exits, whatever it does
 
 
 class Clock:
-    """Stands until `begin`. Times are in seconds."""
+    """Starts at `begin`. Times are in seconds."""
 
     def __init__(self, graceful_timeout: float) -> None:
         self.graceful_timeout = graceful_timeout
         self._stop_at: Optional[float] = None  # when requests in progress are cut, on the monotonic clock
 
     def begin(self, seconds: Optional[float] = None) -> None:
-        """Cut requests in progress `seconds` from now, after the graceful timeout by default. The earliest counts."""
+        """Have requests in progress cut in `seconds`, by default the graceful timeout. The earliest call counts."""
         stop_at = time.monotonic() + (self.graceful_timeout if seconds is None else seconds)
         if self._stop_at is None or stop_at < self._stop_at:
             self._stop_at = stop_at
-            _end_of_last_resort(stop_at + LIFESPAN_GRACE + _END)
+            _exit_at(stop_at + LIFESPAN_GRACE + _END)
 
     def left(self) -> float:
         """Return how many seconds requests in progress still have."""
@@ -34,8 +34,8 @@ class Clock:
         return min(shutdown_timeout, self.left() + LIFESPAN_GRACE)
 
 
-def _end_of_last_resort(moment: float) -> None:
-    # Python waits at its end for threads, and a WSGI request may sit in one for ever.
+def _exit_at(moment: float) -> None:
+    # Python waits for its threads before it exits, and a WSGI request may block one for ever.
     def end() -> None:
         time.sleep(max(0.0, moment - time.monotonic()))
         for stream in (sys.stdout, sys.stderr):

@@ -1,6 +1,6 @@
-"""The gate between Hypercorn and the application: knows what is in progress, and tells clients when to leave.
+"""The gate between Hypercorn and the application: counts what is in progress, and tells clients when to leave.
 
-Every request passes here, so it does nothing that costs. It decides nothing about processes.
+Every request passes through it, so it must be fast.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ class Gate:
 
     `in_progress` is how many requests and WebSockets are being served; `on_limit` is called once, at the request number
     `limit`. After `leave`, answers over HTTP/1.1 say that their connection ends, and WebSockets are closed.
-    `spawn` runs a coroutine function beside everything else, `cut` ends a connection of Hypercorn's.
+    `spawn` runs a coroutine function in the background. `cut` closes one of Hypercorn's connections.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Gate:
         self._sockets: Set[WebSocket] = set()
 
     async def __call__(self, scope: Dict[str, Any], receive: Any, send: Any) -> None:
-        """Serve one request, WebSocket, or Hypercorn's lifespan."""
+        """Serve a request, a WebSocket, or Hypercorn's lifespan."""
         if scope["type"] == "lifespan":
             await lifespan.answer(self._state, scope, receive, send)
             return
@@ -55,7 +55,7 @@ class Gate:
     def _noting(self, scope: Dict[str, Any], send: Any) -> Any:
         """Return `send` that notes the end of the answer to `scope`, and says `connection: close` when leaving.
 
-        The header is for HTTP/1.1 alone: it keeps a client from sending into a connection that is about to be closed.
+        Only HTTP/1.1 has that header. It keeps a client from sending on a connection that is about to be closed.
         """
         closes, key = scope["http_version"] < "2", id(scope)
 
@@ -69,7 +69,7 @@ class Gate:
             try:
                 await send(message)
             except (AttributeError, OSError):
-                # The client has its answer and has gone; asyncio's TLS says so by an AttributeError (sslproto.py).
+                # The client has its answer and has gone. asyncio's TLS raises an AttributeError then (sslproto.py).
                 if not (self.leaving and key in answered):
                     raise
 
@@ -82,12 +82,12 @@ class Gate:
         try:
             await self._application(scope, connection.receive, connection.send)
         except Left:
-            pass  # ours, and the application let it through
+            pass  # raised in `send`, and the application did not catch it
         finally:
             self._sockets.discard(connection)
 
     def not_ready(self, path: str) -> None:
-        """Answer 503 at `path` from now on: no more requests should come. All others are served as before."""
+        """Answer 503 at `path` from now on. All other requests are served as before."""
         application = self._application
 
         async def not_ready(scope: Dict[str, Any], receive: Any, send: Any) -> None:
@@ -101,21 +101,21 @@ class Gate:
         self._application = not_ready
 
     def leave(self) -> None:
-        """Begin to say good-bye: send every open WebSocket a close frame and its application a disconnect."""
+        """Begin to leave: send every open WebSocket a close frame, and its application a disconnect."""
         self.leaving = True
         for connection in self._sockets:
             self._beside(connection.leave)
 
     def cut_silent(self) -> None:
-        """Cut off the WebSocket clients that did not answer their close frame."""
+        """Close the connections of WebSocket clients that did not answer their close frame."""
         for connection in self._sockets:
             if connection.is_silent:
                 self._beside(connection.cut)
 
     def _beside(self, function: Callable[[], Any]) -> None:
-        # Beside the others: a client that does not read would hold them up.
+        # In the background, because a client that does not read would hold up the others.
         async def quietly() -> None:
-            with contextlib.suppress(Exception):  # it is about a connection that ends anyway
+            with contextlib.suppress(Exception):  # the connection ends anyway
                 await function()
 
         self._spawn(quietly)

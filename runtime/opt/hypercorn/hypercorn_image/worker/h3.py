@@ -1,8 +1,8 @@
 """HTTP/3's good-bye (RFC 9114, 5.2): a GOAWAY that announces, a second one that names the first request not served.
 
-Hypercorn sends none and ignores requests after its termination; the body of one that it ignored ends its UDP loop by a
-KeyError (protocol/h3.py of 0.18.0). Here requests are served until the second GOAWAY. What comes after it is rejected,
-so that the client may send it again. It can go when Hypercorn does the same.
+Hypercorn sends no GOAWAY and ignores requests that come after its termination. The body of such a request ends its UDP
+loop with a KeyError (protocol/h3.py of 0.18.0). Here requests are served until the second GOAWAY. Later ones are
+rejected, so that the client may send them again. This can go when Hypercorn does the same.
 """
 
 import time
@@ -29,7 +29,7 @@ class Connection(H3Protocol):
     def __init__(self, app: Any, config: Any, context: Any, *args: Any) -> None:
         untold: Any = Untold(context)
         super().__init__(app, config, untold, *args)
-        self._first_unserved: Optional[int] = None  # once that has been said
+        self._first_unserved: Optional[int] = None  # once the client has been told
         self._highest = -4  # request
         self._said_at = 0.0
         self._rejected: Set[int] = set()
@@ -38,7 +38,7 @@ class Connection(H3Protocol):
 
     @property
     def may_close(self) -> bool:
-        """Whether the client has heard which request was the last one, or has had the time to."""
+        """Whether the client has heard which request is the last one, or has had the time to."""
         return self._first_unserved is not None and (self._heard or time.monotonic() > self._said_at + HEARD)
 
     def announce(self) -> None:
@@ -74,12 +74,12 @@ class Connection(H3Protocol):
                 below.stop_stream(stream, ErrorCode.H3_REQUEST_REJECTED)
 
     def _known(self, quic_event: Any) -> List[Any]:
-        """Return what aioquic makes of an event, but for the body of a request that was answered before it was read."""
+        """Return aioquic's events, without the body of a request that was answered before it was read."""
         events = self._parse(quic_event)
-        begun = {*self.streams, *(one.stream_id for one in events if isinstance(one, HeadersReceived))}
-        return [one for one in events if getattr(one, "stream_id", None) in begun]
+        begun = {*self.streams, *(event.stream_id for event in events if isinstance(event, HeadersReceived))}
+        return [event for event in events if getattr(event, "stream_id", None) in begun]
 
 
 def install() -> None:
-    """Have Hypercorn make its HTTP/3 connections of this class."""
+    """Make Hypercorn use this class for its HTTP/3 connections."""
     setattr(quic, "H3Protocol", Connection)  # noqa: B010 - Hypercorn looks it up for each connection

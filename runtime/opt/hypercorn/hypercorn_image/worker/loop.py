@@ -1,7 +1,7 @@
-"""The event loop class of an asyncio or uvloop worker: it remembers what a stop has to close, and adds nothing else.
+"""The event loop class of an asyncio or uvloop worker: it notes what a stop has to close.
 
-That is what is made on the worker's own listening sockets. What the application opens is none of it. In which order a
-worker stops is `on_asyncio`'s business.
+These are the servers and connections on the worker's own listening sockets, and nothing that the application opens. The
+order of a stop is in `on_asyncio`.
 """
 
 import asyncio
@@ -9,14 +9,14 @@ from typing import Any, Callable, List, Optional, Set
 from weakref import WeakSet
 
 HandOver = Callable[[Any, bytes], Any]
-"""Gives a transport and what was read of it to Hypercorn's protocol, and returns that."""
+"""Passes a transport and the data read from it on to Hypercorn's protocol, and returns that protocol."""
 
 
 class _Server:
-    """Stands for an asyncio server. Its `wait_closed` does not wait for connections.
+    """Wraps an asyncio server so that `wait_closed` does not wait for connections.
 
-    Python 3.12 made it wait for them all, before Hypercorn looks at its graceful timeout (HYPERCORN.md 4, cpython
-    gh-79033). Can go when Hypercorn bounds that wait.
+    Since Python 3.12 it waits for all of them (cpython gh-79033), and Hypercorn waits for it without a limit
+    (asyncio/run.py). This can go when Hypercorn sets one.
     """
 
     def __init__(self, server: Any) -> None:
@@ -30,9 +30,9 @@ class _Server:
 
 
 class _Connection(asyncio.Protocol):
-    """Passes everything on to another protocol, and notes the transport; during a TLS handshake, itself.
+    """Passes everything on to another protocol, and notes its transport, or itself during a TLS handshake.
 
-    The other one is Hypercorn's, or what stands before it until that hands the connection over.
+    The other protocol is Hypercorn's, or the one of `loop.front`, which may hand the connection over to Hypercorn's.
     """
 
     def __init__(self, loop: "LoopMixin", hypercorn: Any) -> None:
@@ -42,14 +42,14 @@ class _Connection(asyncio.Protocol):
 
     def _pass_on_to(self, inner: Any) -> None:
         self._inner = inner
-        # Bound here, not wrapped: nothing is added to the path of the data.
+        # Bound and not wrapped, so that the data takes no longer path.
         for name in ("data_received", "eof_received", "pause_writing", "resume_writing"):
             setattr(self, name, getattr(inner, name))
 
     def _hand_over(self, transport: Any, data: bytes) -> Any:
-        """Pass on to Hypercorn's protocol from now on, `data` first; return that protocol."""
+        """Pass everything on to Hypercorn's protocol from now on, beginning with `data`; return that protocol."""
         self._pass_on_to(self._hypercorn)
-        transport.set_protocol(self)  # uvloop keeps a protocol's methods
+        transport.set_protocol(self)  # uvloop has kept the methods of the one before
         self._hypercorn.connection_made(transport)
         if data:
             self._hypercorn.data_received(data)
@@ -68,9 +68,9 @@ class _Connection(asyncio.Protocol):
 
 
 class LoopMixin:
-    """What is added to an event loop class: `servers`, `transports` and `datagrams` on the descriptors in `ours`.
+    """Adds to an event loop class the `servers`, `transports` and `datagrams` on the descriptors in `ours`.
 
-    Each of those is served once. Its number may be the application's after it was closed.
+    Each descriptor is noted once. After it is closed, the application may get the same number.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -78,13 +78,13 @@ class LoopMixin:
         self.ours: Set[int] = set()
         self.servers: List[Any] = []
         self.transports: Set[Any] = set()
-        self.handshaking: "WeakSet[Any]" = WeakSet()  # accepted, and without a transport yet
+        self.handshaking: "WeakSet[Any]" = WeakSet()  # accepted, without a transport yet
         self.datagrams: List[Any] = []
         self.on_connection: Callable[[Any], None] = lambda transport: None
-        self.front: Optional[Callable[[HandOver], Any]] = None  # makes what stands before Hypercorn's protocol
+        self.front: Optional[Callable[[HandOver], Any]] = None  # makes the protocol that comes before Hypercorn's
 
     async def create_server(self, protocol_factory: Any, *args: Any, **kwargs: Any) -> Any:
-        """Make a server. The connections of ours are known."""
+        """Create a server. Note it, and its connections, if it is the worker's."""
         if not self._takes_ours(kwargs):
             return await super().create_server(protocol_factory, *args, **kwargs)  # type: ignore[misc]
         server = await super().create_server(  # type: ignore[misc]
@@ -94,7 +94,7 @@ class LoopMixin:
         return _Server(server)
 
     async def create_datagram_endpoint(self, protocol_factory: Any, *args: Any, **kwargs: Any) -> Any:
-        """Make a datagram endpoint. Ours are known."""
+        """Create a datagram endpoint. Note it if it is the worker's."""
         ours = self._takes_ours(kwargs)
         made = await super().create_datagram_endpoint(protocol_factory, *args, **kwargs)  # type: ignore[misc]
         if ours:

@@ -1,7 +1,4 @@
-"""A worker on asyncio or uvloop: the means of `serving` there.
-
-The event loop class, in `loop`, remembers what there is to close.
-"""
+"""A worker on asyncio or uvloop: implements `serving` there."""
 
 import asyncio
 import contextlib
@@ -24,7 +21,7 @@ from hypercorn_image.worker.worker import Worker, reads_http1
 
 # On Python 3.8 a cancelled connection of Hypercorn spins for ever, in the backport of TaskGroup that it uses there
 # (taskgroup 0.2.2, install.py), and no other thread gets to run. So nothing is cancelled: connections are cut, and what
-# is left is abandoned. Can go with Python 3.8.
+# is left is abandoned. This can go with Python 3.8.
 _CANCELS = sys.version_info >= (3, 9)
 
 
@@ -47,11 +44,11 @@ def run(worker: Worker) -> None:
 def _exception_handler(loop: Any, context: Any) -> None:
     import ssl
 
-    if "socket" in context and loop.shortage.is_meant(context.get("exception")):
+    if "socket" in context and loop.shortage.causes(context.get("exception")):
         loop.shortage.note()
         return
-    # A failed handshake is the client's affair. A cancelled connection is none: until Python 3.12 asyncio's own
-    # callback reports the one that the graceful timeout has cut (streams.py, StreamReaderProtocol.connection_made).
+    # A failed handshake is the client's fault. A connection that the graceful timeout has cut is no fault, but asyncio
+    # reports it until Python 3.12 (streams.py, StreamReaderProtocol.connection_made).
     if not isinstance(context.get("exception"), (ssl.SSLError, asyncio.CancelledError)):
         loop.default_exception_handler(context)
 
@@ -76,7 +73,7 @@ class _Serving(Serving):
     def __init__(self, worker: Worker, loop: Any) -> None:
         super().__init__(worker, asyncio.Event, asyncio.sleep)
         self.loop = loop
-        self._beside: Set[Any] = set()
+        self._background: Set[Any] = set()
         self.http1: Any = None
         if reads_http1(worker.config, worker.variables):
             from hypercorn_image.worker.http1.connection import Http1
@@ -95,7 +92,7 @@ class _Serving(Serving):
             lifespan_task.cancel()
 
     def _listen(self) -> None:
-        """Hear of a stop: from the parent, or by a signal where there is no parent."""
+        """Listen to the parent, or to signals if there is no parent."""
         if self.worker.parent is not None:
             self.loop.add_reader(self.worker.parent.descriptor, self._from_parent)
             self.loop.add_signal_handler(signal.SIGTERM, self.worker.say, channel.RECYCLE)
@@ -150,9 +147,9 @@ class _Serving(Serving):
             self.http1.terminate()
 
     async def stop_accepting(self) -> None:
-        # First no more events, then the connections that were accepted already get their transports, then the close:
-        # Python drops a connection whose server was closed between its accept and its transport (Server._attach).
-        if self.worker.worker_class != "uvloop":  # which closes at once, and without such a gap
+        # Python drops a connection whose server is closed between its accept and its transport (Server._attach). So
+        # nothing more is accepted first, then accepted connections get their transports, then the servers are closed.
+        if self.worker.worker_class != "uvloop":  # which has no such gap
             for server in self.loop.servers:
                 if not upstream.accept_no_more(self.loop, server):
                     self.worker.not_as_expected("asyncio-accepts-by-a-reader")
@@ -174,8 +171,8 @@ class _Serving(Serving):
 
     def spawn(self, function: Callable[[], Any]) -> None:
         task = self.loop.create_task(function())
-        self._beside.add(task)  # the loop itself keeps no reference
-        task.add_done_callback(self._beside.discard)
+        self._background.add(task)  # the loop itself keeps no reference
+        task.add_done_callback(self._background.discard)
 
     async def cut(self, server: Any) -> None:
         server.writer.transport.abort()

@@ -1,4 +1,4 @@
-"""A worker on trio: the means of `serving` there."""
+"""A worker on trio: implements `serving` there."""
 
 import signal
 from typing import Any, Callable
@@ -40,7 +40,7 @@ class _Serving(Serving):
             nursery.cancel_scope.cancel()
 
     async def _listen(self, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
-        """Hear of a stop: from the parent, or by a signal where there is no parent."""
+        """Listen to the parent, or to signals if there is no parent."""
         if self.worker.parent is None:
             with trio.open_signal_receiver(*FROM_OPERATORS) as signals:
                 task_status.started()
@@ -81,14 +81,14 @@ class _Serving(Serving):
         scope.cancel()
 
     async def stop_accepting(self) -> None:
-        # Hypercorn's accepting tasks end only with the trigger, too late for what they have just accepted.
+        # Hypercorn goes on accepting until the trigger returns, which is too late for what it accepts then.
         draining.replace(self.worker.listening)
 
     def has_connections(self) -> bool:
-        return True  # Hypercorn keeps them to itself
+        return True  # Hypercorn does not tell
 
     def is_sending(self) -> bool:
-        return False  # what is written has been sent when the application's `send` returns
+        return False  # data has been sent when the application's `send` returns
 
     def spawn(self, function: Callable[[], Any]) -> None:
         self._nursery.start_soon(function)

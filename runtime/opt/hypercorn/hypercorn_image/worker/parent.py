@@ -1,4 +1,4 @@
-"""The worker's end of the channel to its parent: what it says, and what it is asked."""
+"""The worker's end of the channel to its parent."""
 
 from typing import Any, Dict, List
 
@@ -13,19 +13,19 @@ class Parent:
 
     @property
     def descriptor(self) -> int:
-        """What can be read when there are `messages`."""
+        """The descriptor that is readable when there are `messages`."""
         return self._receiver.descriptor
 
     def say(self, what: str, **details: Any) -> None:
-        """Tell the parent."""
+        """Send a message to the parent."""
         self._sender.send(what, **details)
 
     def beat(self) -> None:
-        """Tell the parent that the event loop turns; never blocks it."""
+        """Send a heartbeat; never blocks."""
         self._sender.send_if_room(channel.ALIVE)
 
     def messages(self) -> List[Dict[str, Any]]:
-        """Return what the parent has said since."""
+        """Return the messages of the parent that have arrived."""
         return self._receiver.receive()
 
     @property

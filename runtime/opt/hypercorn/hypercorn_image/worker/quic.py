@@ -1,9 +1,8 @@
-"""Ending HTTP/3 connections at a stop, which Hypercorn does not do.
+"""Closes HTTP/3 connections at a stop, which Hypercorn does not do.
 
-After termination its UDP loop waits for one more datagram, and for every client to go of its own accord
-(HYPERCORN.md 16, asyncio/udp_server.py and trio/udp_server.py, `run`): every stop lasted the whole graceful timeout.
-This closes each connection once its answers have arrived, by aioquic's documented `close`. It can go when Hypercorn
-closes its QUIC connections itself.
+After its termination, Hypercorn's UDP loop waits for one more datagram, and until every client has gone
+(asyncio/udp_server.py and trio/udp_server.py, `run`). Each stop would last the whole graceful timeout. So each
+connection is closed once its answers have arrived. This can go when Hypercorn does it.
 """
 
 from typing import Any, List
@@ -27,7 +26,7 @@ class Quic:
 
     @property
     def awaits_request(self) -> bool:
-        """Whether a connection has not made its first request, which would be rejected later."""
+        """Whether a connection has not made its first request yet. Later it would be rejected."""
         return any(upstream.quic_requests(connection.quic) == 0 for connection in self._connections())
 
     def _connections(self) -> List[Any]:
@@ -46,8 +45,8 @@ class Quic:
             await self._protocol.send_all(connection)
 
     def _talking(self) -> List[Any]:
-        """Return the connections whose handshake has got as far as HTTP/3."""
-        return [one for one in self._connections() if hasattr(one.h3, "may_close")]
+        """Return the connections that have finished their handshake."""
+        return [connection for connection in self._connections() if hasattr(connection.h3, "may_close")]
 
     async def close_finished(self) -> bool:
         """Close the connections that have nothing left to send; return whether all of them are closed or gone."""

@@ -1,6 +1,6 @@
-"""Runs one worker on the event loop of its class, and says why one cannot serve.
+"""Runs one worker on the event loop of its class, and reports why it cannot serve.
 
-It stands above `on_asyncio` and `on_trio`, of which only the one asked for is imported.
+Of `on_asyncio` and `on_trio`, it imports only the one that is needed.
 """
 
 import contextlib
@@ -16,9 +16,9 @@ from hypercorn_image.worker.worker import Worker, reads_http1
 
 
 def before_fork(config: Any, variables: Mapping[str, Any]) -> None:
-    """Do once, before the workers are forked, what each of them would do. Raises StartError where TLS cannot be set up.
+    """Import modules and set up TLS before the workers are forked; raises StartError if TLS cannot be set up.
 
-    They share the memory of what is imported here, and the key of TLS session tickets: each resumes all sessions.
+    The workers then share the memory of the modules, and the key of TLS session tickets: each resumes all sessions.
     """
     _import(config, variables)
     if config.workers > 0:
@@ -44,7 +44,7 @@ def _import(config: Any, variables: Mapping[str, Any]) -> None:
 
 def _import_packages(names: Iterable[str]) -> None:
     for name in names:
-        with contextlib.suppress(Exception):  # not installed, or broken: the application says so where it imports it
+        with contextlib.suppress(Exception):  # not installed, or broken: then the application's own import fails
             importlib.import_module(name)
 
 
@@ -60,11 +60,11 @@ def runner(worker_class: str) -> Callable[[Worker], None]:
 
 
 def run(worker: Worker) -> int:
-    """Serve until told to stop and return the exit status; a failed start is told to the parent, or else raised."""
+    """Serve until told to stop; return the exit status. A failed start is reported to the parent, or raised."""
     worker.config.logger_class = logs.chosen(worker.config, worker.variables)
     if worker.loaded is None:
-        # As under plain Hypercorn they are made after the import. A dictConfig of the application silences those that
-        # exist: its disable_existing_loggers is true by default.
+        # They are made again after the import, as under plain Hypercorn. A dictConfig of the application silences
+        # loggers that exist: its disable_existing_loggers is true by default.
         upstream.forget_loggers(worker.config)
     try:
         worker.prepare()
@@ -84,7 +84,7 @@ def run(worker: Worker) -> int:
 
 
 def as_start_error(error: BaseException) -> StartError:
-    """Return what is said of an exception that came out of `serve`."""
+    """Return the StartError for an exception that `serve` raised."""
     import ssl
 
     while getattr(error, "exceptions", None):  # a group, as trio raises

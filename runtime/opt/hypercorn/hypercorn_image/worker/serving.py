@@ -1,7 +1,7 @@
-"""A worker's life, whatever its event loop: lifespan, serving, and a stop in the right order.
+"""A worker's life on any event loop: lifespan, serving, and a stop in the right order.
 
-No new connections, then what was sent is answered, then idle connections are closed, then the lifespan shuts down. What
-takes asyncio's or trio's own means is in `on_asyncio` and `on_trio`.
+A stop refuses new connections, answers what was sent, closes idle connections, and then shuts the lifespan down. What
+differs between asyncio and trio is in `on_asyncio` and `on_trio`.
 """
 
 import signal
@@ -17,11 +17,11 @@ from hypercorn_image.process.signals import STOPS
 from hypercorn_image.worker.gate import Gate
 from hypercorn_image.worker.worker import Worker
 
-# How long connections go on being served after the stop is announced and before idle ones are closed: what the kernel
-# has accepted or a client has just sent is read and answered, and answers say `connection: close`.
+# Seconds between the announcement of a stop and the close of idle connections. Requests that are on their way are still
+# answered, with `connection: close`.
 SETTLE = 0.5
-LINGER = 0.5  # how long a peer may take to agree to the end of a connection on which nothing is left to say
-HANDSHAKE = 1.0  # how long a TLS or QUIC handshake may take that has begun when the worker leaves
+LINGER = 0.5  # seconds that a client may take to confirm the end of a connection
+HANDSHAKE = 1.0  # seconds that a TLS or QUIC handshake may take that has begun when the worker leaves
 
 
 class Serving:
@@ -31,7 +31,7 @@ class Serving:
         self.worker, self.clock = worker, worker.clock
         self.sleep = sleep
         self.stopping = event()
-        self.last = worker.parent is None  # whether nobody accepts after this worker
+        self.last = worker.parent is None  # whether no other worker goes on accepting
         self.settled_at: Optional[float] = None
         self.done_since: Optional[float] = None
         self.lifespan = Lifespan(worker.asgi, event)
@@ -47,7 +47,7 @@ class Serving:
         self._quic_said = False
         self._served = self._draining = False
 
-    # ---- what an event loop does in its own way ----------------------------------------------------------------------
+    # ---- what differs between event loops ----------------------------------------------------------------------------
 
     async def stop_accepting(self) -> None:
         """Close the listening sockets, and lose no connection that was accepted."""
@@ -62,28 +62,28 @@ class Serving:
         raise NotImplementedError
 
     def spawn(self, function: Callable[[], Any]) -> None:
-        """Run a coroutine function beside everything else."""
+        """Run a coroutine function in the background."""
         raise NotImplementedError
 
     async def cut(self, server: Any) -> None:
-        """End a connection at once: `server` is the object of Hypercorn's that serves it."""
+        """Close a connection at once; `server` is Hypercorn's object that serves it."""
         raise NotImplementedError
 
     async def finish_handshakes(self) -> None:
-        """Let connections that were accepted come to their first request: many TLS handshakes take a while."""
+        """Wait for the TLS handshakes of accepted connections."""
 
     def close_udp(self) -> None:
-        """Close the UDP sockets, whose last connection has gone."""
+        """Close the UDP sockets after their last connection has gone."""
 
-    # ---- what it hears -----------------------------------------------------------------------------------------------
+    # ---- messages and signals ----------------------------------------------------------------------------------------
 
     def stop(self, seconds: Optional[float] = None) -> None:
-        """Stop: requests in progress get `seconds`, or the graceful timeout."""
+        """Stop. Requests in progress get `seconds`, by default the graceful timeout."""
         self.clock.begin(seconds)
         self.stopping.set()
 
     def hear(self) -> bool:
-        """Act on what the parent says; return whether it says no more."""
+        """Act on the messages of the parent; return whether it has ended."""
         parent = self.worker.parent
         assert parent is not None
         for message in parent.messages():
@@ -100,7 +100,7 @@ class Serving:
         return parent.ended
 
     def hear_signal(self, number: int) -> None:
-        """Act on a signal, where there is no parent."""
+        """Act on a signal, if there is no parent."""
         if number == signal.SIGQUIT:
             self.stop(0.0)
         elif number in STOPS:
@@ -114,7 +114,7 @@ class Serving:
             self.worker.log("warning", words.NO_PROCESSES, signal.Signals(number).name)
 
     def _drain_or_stop(self, reason: str) -> None:
-        """Stop after the drain delay; at once when it has begun already, or nothing is served yet."""
+        """Stop after the drain delay, or at once if it has begun already or nothing is served yet."""
         delay = options.value(self.worker.variables, "DRAIN_DELAY")
         if not delay or self._draining or not self._served:
             self.stop()
@@ -144,7 +144,7 @@ class Serving:
     # ---- the order of a stop -----------------------------------------------------------------------------------------
 
     async def trigger(self) -> None:
-        """Run by Hypercorn as soon as it serves; its end is what makes Hypercorn stop."""
+        """Hypercorn runs this when it serves, and stops when it returns."""
         self._served = True
         self.worker.say(channel.READY)
         self.worker.on_started()
@@ -154,14 +154,14 @@ class Serving:
         await self.stop_accepting()
         self.gate.leave()
         await self.farewell.leave()
-        for one in self.quic():
-            await one.announce()
+        for connections in self.quic():
+            await connections.announce()
         await self.finish_handshakes()
         if self.has_connections():
             await self.sleep(min(SETTLE, self.clock.left()))
         await self._welcome()
-        for one in self.quic():
-            await one.say_last()
+        for connections in self.quic():
+            await connections.say_last()
         self.settled_at = time.monotonic()
 
     async def _beat(self) -> None:
@@ -170,9 +170,9 @@ class Serving:
             await self.sleep(heartbeat.INTERVAL)
 
     async def _drain(self) -> None:
-        """Let nobody new in, and accept until nothing waits. The caller closes in the next instruction.
+        """Refuse new connections, and accept until none waits. The caller closes in the next instruction.
 
-        Where only this worker leaves, the others accept what waits.
+        If only this worker leaves, the others accept what waits.
         """
         self._say_quic_refusal(draining.refuse_new_quic(self.worker.udp))
         if self.worker.parent is None:
@@ -195,13 +195,13 @@ class Serving:
             self.worker.log("warning", words.QUIC_NOT_REFUSED, refusal)
 
     async def _welcome(self) -> None:
-        """Give QUIC connections that are being set up the time to send a request."""
+        """Give new QUIC connections time to send their first request."""
         limit = time.monotonic() + min(HANDSHAKE, self.clock.left())
-        while any(one.awaits_request for one in self.quic()) and time.monotonic() < limit:
+        while any(connections.awaits_request for connections in self.quic()) and time.monotonic() < limit:
             await self.sleep(0.01)
 
     async def is_over(self) -> bool:
-        """Tell whether waiting for Hypercorn any longer is of no use, and help it on."""
+        """Close what can be closed; return whether there is nothing left to wait for."""
         if self.settled_at is None:
             return False
         if self.clock.left() == 0:
@@ -213,25 +213,24 @@ class Serving:
             return False
         if self.done_since is None:
             self.done_since = time.monotonic()
-        # What is left are peers that do not answer a TLS close_notify or a QUIC close.
+        # What is left are clients that do not answer a TLS close_notify or a QUIC close.
         return time.monotonic() > self.done_since + LINGER
 
     async def _close_quic(self) -> bool:
-        connections = self.quic()
-        closed = [await one.close_finished() for one in connections]
-        if all(one.gone for one in connections):
+        closed = [await connections.close_finished() for connections in self.quic()]
+        if all(connections.gone for connections in self.quic()):
             self.close_udp()
             self._say_quic_closed()
         return all(closed)
 
     def _say_quic_closed(self) -> None:
-        """Tell the parent that this worker reads its UDP sockets no more, once."""
+        """Tell the parent, once, that this worker does not read its UDP sockets any more."""
         if self.worker.udp and not self._quic_said:
             self._quic_said = True
             self.worker.say(channel.QUIC_CLOSED)
 
     def quic(self) -> List[Any]:
-        """Return the HTTP/3 connections by socket, once Hypercorn serves."""
+        """Return the HTTP/3 connections of each UDP socket. Hypercorn serves already."""
         if self._quic is None:
             from hypercorn_image.worker.quic import Quic
 
@@ -241,7 +240,7 @@ class Serving:
     # ---- the lifespan ------------------------------------------------------------------------------------------------
 
     def check_lifespan(self) -> None:
-        """Raise StartError when the application's lifespan has failed, or was too slow, to start."""
+        """Raise StartError if the application's lifespan has failed to start, or was too slow."""
         if self.stopping.is_set():
             return
         self.lifespan.check_start(self.worker.config.startup_timeout)
@@ -249,7 +248,7 @@ class Serving:
             self.worker.log("info", "The application does not support the lifespan protocol (%s)", self.lifespan.reason)
 
     def check_shutdown(self) -> None:
-        """Log a lifespan that failed to shut down, or did not in time."""
+        """Log a lifespan that failed to shut down, or was too slow."""
         if self.lifespan.shutdown_failure:
             self.worker.log(
                 "error", "The application's lifespan failed to shut down: %s", self.lifespan.shutdown_failure

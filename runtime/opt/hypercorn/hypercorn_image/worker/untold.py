@@ -1,4 +1,4 @@
-"""Hypercorn's worker context, but for its termination: connections that say good-bye themselves shall not know it."""
+"""Hides a worker's termination from Hypercorn's connections that say good-bye themselves."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ class _Never:
 
 
 class Untold:
-    """Stands for a `context` whose worker is never terminated."""
+    """Wraps a worker's `context` so that it is never terminated."""
 
     def __init__(self, context: Any) -> None:
         self._context = context

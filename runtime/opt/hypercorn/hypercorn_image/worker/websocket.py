@@ -14,9 +14,9 @@ class Left(ConnectionResetError):
 
 
 class WebSocket:
-    """Hands messages through, and after `leave` a disconnect to the application.
+    """Passes messages on. After `leave`, the application gets a disconnect.
 
-    `cut` ends a connection of Hypercorn's on the event loop at hand.
+    `cut` closes one of Hypercorn's connections.
     """
 
     def __init__(self, receive: Any, send: Any, cut: Callable[[Any], Any]) -> None:
@@ -53,11 +53,11 @@ class WebSocket:
 
     @property
     def is_silent(self) -> bool:
-        """Whether the client had the time to answer the close frame, and has not."""
+        """Whether the client has not answered the close frame in time."""
         return self._left_at is not None and not self._ended and time.monotonic() > self._left_at + ANSWER
 
     async def cut(self) -> None:
-        """End the connection; over HTTP/2 the stream alone, as long as there are others."""
+        """Close the connection; over HTTP/2 only the stream, if there are others."""
         self._ended = True
         protocol, stream = upstream.connection_of(self._send)
         if not hasattr(protocol, "abandon"):

@@ -1,7 +1,7 @@
-"""One worker: its configuration, its sockets, its application, and where it says things.
+"""One worker: its configuration, its sockets, its application, its log.
 
-Runs in a forked child, or in the only process with WEB_CONCURRENCY=0. `running` starts it, `serving` is its life,
-`clock` the time of its stop, `parent` the way to the process that forked it.
+It runs in a forked child, or in the only process with WEB_CONCURRENCY=0. `running` starts it, `serving` is its life,
+`clock` times its stop, `parent` is its channel to the process that forked it.
 """
 
 import random
@@ -16,11 +16,11 @@ from hypercorn_image.listen.sockets import Listeners
 from hypercorn_image.worker.clock import Clock
 from hypercorn_image.worker.parent import Parent
 
-_FOREVER = 86400.0  # Hypercorn's own graceful timeout: the worker keeps the time itself
+_FOREVER = 86400.0  # seconds: Hypercorn's own graceful timeout, which `clock` replaces
 
 
 class Loaded(NamedTuple):
-    """An imported application, and which kind it was said to be."""
+    """An imported application, and the kind that APP_MODULE names."""
 
     application: Any
     mode: Optional[str]
@@ -29,7 +29,7 @@ class Loaded(NamedTuple):
 def reads_http1(config: Any, variables: Mapping[str, Any]) -> bool:
     """Tell whether plain HTTP/1.1 requests are read by `http1`, and not by Hypercorn.
 
-    Two limits are Hypercorn's own business: with them it reads every request.
+    `http1` lacks two limits. With one of them set, Hypercorn reads every request.
     """
     if "http1" not in upstream.used(config, variables):
         return False
@@ -39,7 +39,7 @@ def reads_http1(config: Any, variables: Mapping[str, Any]) -> bool:
 
 
 class Worker:
-    """What both kinds of event loop need to know."""
+    """What a worker needs on any event loop."""
 
     def __init__(
         self,
@@ -60,11 +60,11 @@ class Worker:
         self.on_draining: Callable[[], None] = lambda: None
 
     def prepare(self) -> None:
-        """Set what `serve` would warn of or is ours to do, and import the application; raises StartError."""
+        """Take over options from Hypercorn, and import the application; raises StartError."""
         self.max_requests = self.config.max_requests
         if self.max_requests is not None:
             self.max_requests += random.SystemRandom().randint(0, self.config.max_requests_jitter)
-        # Hypercorn's own would stop this worker before another one is there.
+        # Hypercorn would stop this worker before its replacement serves.
         self.config.max_requests = None
         self.config.workers = 1
         self.listeners.adopt(self.config, self.quic_sockets, copy=self.parent is None)
@@ -84,12 +84,12 @@ class Worker:
             self.asgi = Forwarded(self.asgi, self.variables["FORWARDED_ALLOW_IPS"], headers)
 
     def say(self, what: str, **details: Any) -> None:
-        """Tell the parent, where there is one."""
+        """Send a message to the parent, if there is one."""
         if self.parent is not None:
             self.parent.say(what, **details)
 
     def log(self, level: str, message: str, *args: Any) -> None:
-        """Log a line, where there is an error log."""
+        """Log a line, if there is an error log."""
         logger = self.config.log.error_logger
         if logger is not None:
             getattr(logger, level)(message, *args)

@@ -1,4 +1,4 @@
-"""The connections of one worker that speak plain HTTP/1.1: reading, keep-alive, back-pressure, handing over."""
+"""The plain HTTP/1.1 connections of one worker: reading, keep-alive, back-pressure, hand-over to Hypercorn."""
 
 import asyncio
 import contextlib
