@@ -1,4 +1,7 @@
-"""Load that counts: every request sent, every answer received, on connections of its own or kept alive."""
+"""Load that counts: every request sent, every answer received, on connections of its own or kept alive.
+
+It has a pace: the processor is for the server, and for the other tests.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from tests.runtime.server import connect, response
+
+PACE = 400
+"""Requests that all threads together begin in a second, at most."""
 
 
 @dataclass
@@ -58,6 +64,10 @@ class Load:
                 continue
             with sock:
                 self._talk(sock)
+            self._rest()
+
+    def _rest(self) -> None:
+        self._stop.wait(self.threads / PACE)
 
     def _talk(self, sock: object) -> None:
         last = "" if self.keep_alive else "connection: close\r\n"
@@ -75,3 +85,4 @@ class Load:
                 self.failures.append(f"status {status}")
             if headers.get("connection") == "close" or not self.keep_alive:
                 return
+            self._rest()

@@ -81,7 +81,7 @@ def test_http_2_requests_in_progress_are_answered(server: Launch, authority: Aut
 def test_an_http_2_connection_is_good_for_many_requests(server: Launch, worker_class: str) -> None:
     with server(WORKER_CLASS=worker_class, ACCESS_LOG="") as one:
         one.serving()
-        assert fetch_all(one.address, ["/?size=10"] * 3000) == [10] * 3000
+        assert fetch_all(one.address, ["/?size=10"] * 1500) == [10] * 1500
 
 
 @every_class
@@ -182,17 +182,16 @@ def test_an_encrypted_key(server: Launch, authority: Authority, tmp_path: Path) 
 def test_http_3_with_several_workers(
     server: Launch, authority: Authority, worker_class: str, unprivileged: None
 ) -> None:
-    async def many(address: tuple[str, int]) -> list[int]:
-        found = []
-        for _ in range(12):
+    async def until_two_have_answered(address: tuple[str, int]) -> list[int]:
+        found: list[int] = []
+        while len(set(found)) < 2 and len(found) < 200:
             async with connected(address) as session:
                 found += [json.loads((await session.get())[1])["pid"] for _ in range(2)]
         return found
 
     with server(WORKER_CLASS=worker_class, WEB_CONCURRENCY=3, QUIC_BIND="127.0.0.1:0", **tls(authority)) as one:
         one.serving()
-        pids = asyncio.run(many(quic_address(one)))
-        assert len(pids) == 24
+        pids = asyncio.run(until_two_have_answered(quic_address(one)))
         assert len(set(pids)) > 1, "more than one worker gets connections"
         assert all(first == second for first, second in zip(pids[::2], pids[1::2], strict=True))
         begun = time.monotonic()
@@ -248,16 +247,17 @@ def test_http_3_while_workers_are_replaced(
 
     async def connect_again_and_again(one: Server) -> None:
         nonlocal sent
-        while "Reload complete" not in one.log or sent < 100:
+        while "Reload complete" not in one.log or sent < 40:
             try:
                 async with connected(quic_address(one)) as session:
                     sent += 1
                     assert (await session.get())[0] == 200
             except (ConnectionError, TimeoutError, AssertionError) as error:
                 failures.append(repr(error))
+            await asyncio.sleep(0.02)  # the processor is for the server
 
     async def load(one: Server) -> None:
-        clients = [asyncio.create_task(connect_again_and_again(one)) for _ in range(6)]
+        clients = [asyncio.create_task(connect_again_and_again(one)) for _ in range(4)]
         while sent < 20:
             await asyncio.sleep(0.01)
         one.kill(signal.SIGHUP)

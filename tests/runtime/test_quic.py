@@ -90,7 +90,7 @@ async def reload_meanwhile(one: Server, complete: int, workers: int) -> tuple[li
     async with contextlib.AsyncExitStack() as stack:
         old = [await stack.enter_async_context(connected(address)) for _ in range(8)]
         before = len(one.events("slow"))
-        answers = [asyncio.create_task(client.get("/slow?seconds=1&size=1000000")) for client in old]
+        answers = [asyncio.create_task(client.get("/slow?seconds=1&size=300000")) for client in old]
         await asyncio.to_thread(one.wait_events, "slow", before + len(old))
         one.kill(signal.SIGHUP)
         new: list[tuple[Client, int]] = []
@@ -115,7 +115,7 @@ def test_a_reload_to_another_number_of_workers_breaks_no_http_3_connection(
         for complete, workers in enumerate((3, 2), 1):
             configure(tmp_path / "app", workers=workers)
             sizes, statuses = asyncio.run(reload_meanwhile(one, complete, workers))
-            assert sizes == [1_000_000] * 8
+            assert sizes == [300_000] * 8
             assert statuses
             assert set(statuses) == {200}
         assert one.stop() == 0
@@ -139,7 +139,7 @@ def test_a_quic_bind_that_goes_and_comes_back_while_old_workers_drain(server: La
 
         async def remove_and_bring_back() -> tuple[int, int]:
             async with connected(quic_address(one)) as client:
-                answer = asyncio.create_task(client.get("/slow?seconds=3&size=1000000"))
+                answer = asyncio.create_task(client.get("/slow?seconds=3&size=300000"))
                 await asyncio.to_thread(one.wait_events, "slow", 1)
                 for complete, binds in enumerate(([], [bind]), 1):
                     configure(tmp_path / "app", quic_bind=binds)
@@ -150,7 +150,7 @@ def test_a_quic_bind_that_goes_and_comes_back_while_old_workers_drain(server: La
             async with connected(quic_address(one)) as client:
                 return size, (await client.get())[0]
 
-        assert asyncio.run(remove_and_bring_back()) == (1_000_000, 200)
+        assert asyncio.run(remove_and_bring_back()) == (300_000, 200)
         assert "Reload failed" not in one.log
 
 

@@ -23,31 +23,34 @@ from hypercorn_image.listen import state
 from hypercorn_image.listen.sockets import Listeners
 
 from tests.local import need
+from tests.runtime.conftest import compile_runtime
 from tests.runtime.server import RUNTIME, Server, connect, launch, request, wait_for
 
 SHELLS = {"dash": ["dash"], "busybox ash": ["busybox", "ash"]}
 Start = Callable[..., AbstractContextManager[Server]]
 
 
-@pytest.fixture(params=SHELLS)
-def shell(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
-    command = SHELLS[request.param]
-    need(command[0], package=command[0])
-    return command
-
-
-@pytest.fixture
-def root(tmp_path: Path, shell: list[str]) -> Path:
-    """The image's root, below a path with spaces; `sh` is the shell of the test."""
-    root = tmp_path / "the root"
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The image's root, below a path with spaces; no test writes to it."""
+    root = tmp_path_factory.mktemp("image") / "the root"
+    compile_runtime(Path(sys.executable))
     shutil.copytree(RUNTIME, root)
     programs = root / "opt/hypercorn"
     subprocess.run([sys.executable, programs / "hypercorn_image/build/signal_programs.py", programs], check=True)
+    return root
+
+
+@pytest.fixture(params=SHELLS)
+def shell(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
+    """The shell of the test, which `sh` is too."""
+    command = SHELLS[request.param]
+    need(command[0], package=command[0])
     (tmp_path / "bin").mkdir()
     sh = tmp_path / "bin" / "sh"
-    sh.write_text(f'#!/bin/bash\nexec {" ".join(shell)} "$@"\n')
+    sh.write_text(f'#!/bin/bash\nexec {" ".join(command)} "$@"\n')
     sh.chmod(0o755)
-    return root
+    return command
 
 
 @pytest.fixture

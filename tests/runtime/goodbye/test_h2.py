@@ -22,6 +22,7 @@ from tests.runtime.server import APPLICATIONS, Server
 
 FULL = bool(os.environ.get("FULL"))
 RELOADS = 50 if FULL else 3
+REST = 0 if FULL else 0.02  # seconds between a client's requests: the processor is for the server
 
 
 class Clients:
@@ -45,7 +46,7 @@ class Clients:
 
     def _run(self) -> None:
         last = 0  # the stream that was answered last
-        with httpx.Client(http1=False, http2=True, timeout=20) as client:
+        with httpx.Client(http1=False, http2=True, verify=False, timeout=20) as client:
             while not self._stop.is_set():
                 try:
                     answer = client.request("POST" if self._body else "GET", self._url, content=self._body or None)
@@ -60,6 +61,7 @@ class Clients:
                     with self._lock:
                         self.answered += answer.status_code == 200
                     last = answer.extensions["stream_id"]
+                self._stop.wait(REST)
 
 
 def served(clients: Clients, more: int = 20) -> None:

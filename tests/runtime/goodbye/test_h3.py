@@ -61,6 +61,7 @@ class Clients:
             except (ConnectionError, TimeoutError) as error:
                 self.lost.append(repr(error))
                 return
+            await asyncio.sleep(0.02)  # the processor is for the server
 
 
 @every_class

@@ -25,6 +25,7 @@ from tests.runtime import h3
 
 LIMIT = 20.0  # seconds for one answer
 AT_ONCE = 3  # requests on one connection of HTTP/2 or HTTP/3
+REST = 0.02  # seconds between a client's requests: the processor is for the server
 Address = tuple[str, int] | str
 
 
@@ -256,6 +257,7 @@ class Client:
                         break
                     asks = [self._ask(self.connection, path()) for _ in range(self.connection.at_once)]
                     await asyncio.gather(*asks)
+                    await asyncio.sleep(REST)
             await self.connection.close()
 
     async def _open(self) -> Any:

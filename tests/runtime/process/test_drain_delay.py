@@ -17,7 +17,7 @@ from tests.runtime.load import Load
 from tests.runtime.process.clients import free_ports
 from tests.runtime.server import RUNTIME, Server, request, wait_for
 
-REPLACEMENTS = 100 if os.environ.get("FULL") else 4
+REPLACEMENTS = 100 if os.environ.get("FULL") else 2
 
 
 def health(python: str, one: Server) -> tuple[int, str]:
