@@ -3,6 +3,7 @@
 import argparse
 import io
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -73,7 +74,8 @@ def _wanted(arguments: argparse.Namespace, option: str) -> list[str]:
 
 
 def run(main: Callable[[list[str] | None], int]) -> None:
-    """Run a verb and end the process: errors are one line each, Ctrl-C is quiet, a closed pipe is no error."""
+    """Run a verb and end the process: errors are one line each, Ctrl-C and SIGTERM are quiet, as is a closed pipe."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what tidies up after Ctrl-C does so then too
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal without UTF-8 shows \xe9 for é

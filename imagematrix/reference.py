@@ -31,11 +31,6 @@ class Reference:
     digest: str | None
 
     @property
-    def official(self) -> bool:
-        """Say whether it is one of Docker Hub's official images."""
-        return self.host == HUB and self.path.startswith("library/")
-
-    @property
     def name(self) -> str:
         """The repository as Docker's clients write it: `python`, `team/app`, `ghcr.io/a/b`."""
         return self.path.removeprefix("library/") if self.host == HUB else f"{self.host}/{self.path}"

@@ -11,6 +11,8 @@ from urllib.parse import urljoin
 
 import requests
 
+from imagematrix.errors import explained
+
 _JSON = "application/vnd.pypi.simple.v1+json"
 """The form in which an index names attestations, https://packaging.python.org/specifications/simple-repository-api/."""
 _LIMIT = 60.0
@@ -50,7 +52,7 @@ def offered(index: str, project: str) -> Mapping[str, Attested]:
             if one.get("provenance")
         ]
     except (OSError, ValueError, LookupError) as error:
-        raise AttestationError(f"{page}: cannot be read: {_line(error)}") from None
+        raise AttestationError(f"{page}: cannot be read: {explained(error)}") from None
     return {f"sha256:{one.digest}": one for one in files}
 
 
@@ -73,10 +75,6 @@ def verify(file: Attested) -> None:
         for publisher, attestation in pairs:
             attestation.verify(publisher, Distribution(name=file.name, digest=file.digest), offline=True)
     except (OSError, ValueError, Error) as error:
-        raise AttestationError(f"{file.name}: its attestation is refused: {_line(error)}") from None
+        raise AttestationError(f"{file.name}: its attestation is refused: {explained(error)}") from None
     if not pairs:
         raise AttestationError(f"{file.name}: its attestation is refused: {file.provenance} holds none")
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -7,6 +7,7 @@ import datetime
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass
+from pathlib import Path
 
 from imagematrix import cli
 from imagematrix.console import report, say, table
@@ -73,10 +74,10 @@ def resolve(matrix: Matrix, variants: Iterable[Variant]) -> list[Finding]:
         for python in dict.fromkeys(variant.python for variant in variants):
             say(f"python {python.version}: resolving …")
             resolver = Resolver(matrix, python, pool)
-            groups = (
-                [resolver.libcs] if _shared(matrix, python, resolver.libcs) else [[libc] for libc in resolver.libcs]
-            )
-            for libcs in groups:
+            locks: dict[Path, list[str]] = {}
+            for libc in resolver.libcs:
+                locks.setdefault(matrix.locks.path(python.version, libc), []).append(libc)
+            for libcs in locks.values():
                 pins = resolver.agreed(libcs)
                 if pins is None:
                     say(f"python {python.version}: not known: {'; '.join(resolver.failures) or 'no common versions'}")
@@ -85,11 +86,6 @@ def resolve(matrix: Matrix, variants: Iterable[Variant]) -> list[Finding]:
                 now = {package.name: package.version for package in lock.packages}
                 found += packages(lock.file, now, {name: pin.version for name, pin in pins.items()})
     return found
-
-
-def _shared(matrix: Matrix, python: Python, libcs: Iterable[str]) -> bool:
-    """Say whether the C libraries of a Python have one lock together."""
-    return len({matrix.locks.path(python.version, libc) for libc in libcs}) == 1
 
 
 def main(argv: list[str] | None = None) -> int:

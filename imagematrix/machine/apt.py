@@ -10,6 +10,8 @@ from imagematrix.console import say
 from imagematrix.errors import UserError
 from imagematrix.machine import cache
 
+_APT = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300"]
+
 
 def is_debian() -> bool:
     """Tell whether this is Debian, Ubuntu or one of their kind, with apt."""
@@ -49,21 +51,12 @@ def install_packages(packages: Iterable[str], purpose: str) -> None:
         raise UserError(f"{purpose} needs packages that are missing: sudo apt-get install {' '.join(missing)}")
     say(f"installing with apt, for {purpose}: {' '.join(missing)}")
     with cache.locked("apt-get"):
-        command = [
-            "apt-get",
-            "install",
-            "-y",
-            "-q",
-            "--no-install-recommends",
-            "-o",
-            "DPkg::Lock::Timeout=300",
-            *missing,
-        ]
+        command = [*_APT, "install", "-y", "--no-install-recommends", *missing]
         log = cache.logged(command, "apt-install")
         if log is None:
             return
         # Lists that are missing or old are the usual reason.
-        cache.logged(["apt-get", "update", "-q", "-o", "DPkg::Lock::Timeout=300"], "apt-update")
+        cache.logged([*_APT, "update"], "apt-update")
         log = cache.logged(command, "apt-install")
     if log is not None:
         raise UserError(f"apt could not install {' '.join(missing)}; its words are in {log}\n{cache.tail(log)}")

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from imagematrix.console import say
 from imagematrix.errors import UserError
@@ -96,7 +95,7 @@ def _run_script(command: Sequence[str], work: Path, log: Path, lock: int) -> int
     }
     process = None
     try:
-        with ended_by_sigterm(), log.open("wb") as output:
+        with log.open("wb") as output:
             with deferred():  # a signal between the start and the note of it would leave the script behind
                 # The child holds the lock too: if this process is killed, nobody works in the folder beside an orphan.
                 process = subprocess.Popen(
@@ -141,27 +140,8 @@ def deferred() -> Iterator[None]:
             os.kill(os.getpid(), signalled)
 
 
-@contextmanager
-def ended_by_sigterm() -> Iterator[None]:
-    """Have SIGTERM end the scripts that run, and then this process as ever. Only the main thread can have it so."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def end(number: int, _: Any) -> None:
-        end_scripts()
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def end_scripts() -> None:
-    """End the scripts that are running, with all that they started: for Ctrl-C and SIGTERM."""
+    """End the scripts that are running, with all that they started: for Ctrl-C and SIGTERM, which cli.run makes one."""
     for process in list(_running):
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGTERM)

@@ -8,23 +8,22 @@ from imagematrix.errors import UserError
 from imagematrix.machine.engine import Engine
 
 
-def named_builders(host_engine: Engine, named: str) -> list[str]:
-    """Return the builders that BUILDER names. Raises UserError for one that cannot push by digest, or is not there."""
+def builders(host_engine: Engine, named: str, *, dry_run: bool = False) -> list[str]:
+    """Return the builders that BUILDER names; where it names none, one of our own, which is made unless it is there.
+
+    Raises UserError for one that cannot push by digest, or is not there, and where none can be made. In a dry run none
+    is made.
+    """
     names = [name for name in named.split(",") if name]
     for name in names:
         driver = _driver(host_engine, name)
         if driver in (None, "docker"):
             what = "is of the driver docker, which cannot push by digest" if driver else "does not exist"
             raise UserError(f"the builder {name} {what}; `docker buildx ls` lists those there are")
-    return names
-
-
-def builders(host_engine: Engine, named: str) -> list[str]:
-    """Return the builders to use, at least one: where none is named, one that is made. Raises UserError."""
-    if names := named_builders(host_engine, named):
+    if names:
         return names
     own = project.name()
-    if _driver(host_engine, own) is None:
+    if _driver(host_engine, own) is None and not dry_run:
         say(f"making the builder {own}, a container with BuildKit")
         command = [*host_engine.buildx, "create", "--name", own, "--driver", "docker-container", "--bootstrap"]
         done = subprocess.run(command, capture_output=True, text=True)

@@ -86,18 +86,8 @@ class StandIn:
         }
 
     def _spawn(self, name: str, command: list[str], path: str) -> None:
-        environment = {**os.environ, "PATH": path, "PYTHONPATH": str(Path(__file__).parents[2])}
-        with (self.folder / f"{name}.log").open("wb") as log:
-            process = subprocess.Popen(
-                command,
-                cwd="/",
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        processes.note(self.folder / f"{name}.json", process.pid)
+        environment = {"PATH": path, "PYTHONPATH": str(Path(__file__).parents[2])}
+        processes.start(command, self.folder / f"{name}.log", self.folder / f"{name}.json", environment)
 
     def _await(self, address: Path, name: str) -> None:
         deadline = time.monotonic() + START_LIMIT

@@ -67,18 +67,9 @@ def _start_dockerd() -> None:
         raise UserError("dockerd is not installed although docker.io is: reinstall it")
     log = cache.log_path("dockerd")
     say(f"starting {dockerd}, log: {log}")
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [dockerd],
-            cwd="/",
-            env={**os.environ, "PATH": f"{SYSTEM_PATH}:{os.environ.get('PATH', '')}"},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # outlives this command, and its Ctrl-C
-        )
+    environment = {"PATH": f"{SYSTEM_PATH}:{os.environ.get('PATH', '')}"}
+    process = processes.start([dockerd], log, record_path(), environment)
     try:
-        processes.note(record_path(), process.pid)
         if not _wait_for_answer(START_LIMIT, process):
             raise UserError(f"dockerd did not come up; log: {log}\n{cache.tail(log)}")
     except BaseException:  # Ctrl-C too: no half-started daemon stays behind

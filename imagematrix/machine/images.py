@@ -52,32 +52,21 @@ def _known(
     engine: Engine, client: DockerClient, names: list[str], pins: Pins
 ) -> tuple[dict[str, Base | Unavailable], list[str], str | None]:
     """Return what is had or refused without pulling or making anything, the rest, and why no registry can give that."""
-    found, missing = _official(client, names, pins)
-    why = why_no_registry(engine, pull_reference(missing[0])) if missing else None
-    if why is not None:
-        found |= _others(client, missing, pins, why)
-    return found, [name for name in missing if name not in found], why
-
-
-def _official(client: DockerClient, names: list[str], pins: Pins) -> tuple[dict[str, Base | Unavailable], list[str]]:
-    """Return what the engine has of them, as pinned, and the names of those it has not."""
     found: dict[str, Base | Unavailable] = {}
+    others: dict[str, Base | None] = {}
     for name in names:
         base = base_image.in_engine(client, name, name, pins.get(name))
         if base and (base.standin or pins.get(name) in (None, base.digest)):
             found[name] = base
-    return found, [name for name in names if name not in found]
-
-
-def _others(client: DockerClient, names: list[str], pins: Pins, why: str) -> dict[str, Unavailable]:
-    """Return a refusal for each that the engine has with another digest than the pinned one, which is not to be had."""
-    found = {}
-    for name in names:
-        if base := base_image.in_engine(client, name, name):
+        else:
+            others[name] = base
+    why = why_no_registry(engine, pull_reference(next(iter(others)))) if others else None
+    for name, base in others.items() if why is not None else ():
+        if base:
             has = f"the engine has {name} as {base.digest or 'an image of no registry'}"
             reason = f"{has}, locks/bases.json pins {pins[name]}, and no registry can be reached ({why})"
             found[name] = Unavailable(name, reason, refused=True)
-    return found
+    return found, [name for name in names if name not in found], why
 
 
 def pull_reference(name: str) -> str:

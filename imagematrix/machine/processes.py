@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,6 +37,22 @@ def of(pid: int) -> Process:
     """Return the process that has this number now."""
     fields = _stat(pid)
     return Process(pid, int(fields[20]) if fields else None)
+
+
+def start(command: list[str], log: Path, note_path: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Start a process that outlives this one and its Ctrl-C, and note which one it is. Its output goes to a log."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd="/",
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    note(note_path, process.pid)
+    return process
 
 
 def note(path: Path, pid: int) -> None:

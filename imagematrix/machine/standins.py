@@ -73,7 +73,7 @@ def make_all(wanted: Iterable[Artefact]) -> dict[Artefact, UserError]:
                 made[artefact] = pool.submit(make, artefact)
 
     failures: dict[Artefact, UserError] = {}
-    with artefacts.ended_by_sigterm(), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         try:
             submit(pool, list(wanted))
             for artefact, future in made.items():
@@ -83,7 +83,7 @@ def make_all(wanted: Iterable[Artefact]) -> dict[Artefact, UserError]:
                     failures[artefact] = error
                 elif error is not None:
                     raise error
-        except BaseException:  # Ctrl-C
+        except BaseException:  # Ctrl-C or SIGTERM
             pool.shutdown(wait=False, cancel_futures=True)
             artefacts.end_scripts()
             raise

@@ -219,11 +219,13 @@ class Variant:
     @property
     def version_tags(self) -> tuple[str, ...]:
         """The tags that name the server's version, such as 0.18.0-python3.13-slim."""
-        return tuple(self._of_version(one) for one in self.patterns if not _is_dated(one) and not is_complete(one))
+        return tuple(
+            self._of_version(one) for one in self.patterns if asks_for(one, "server") and not asks_for(one, "day")
+        )
 
     def dated_tags(self, day: str) -> tuple[str, ...]:
         """Return the tags of a day given as YYYYMMDD, such as python3.13-slim-20261122, never moved once pushed."""
-        return tuple(self._of_version(one).replace("{day}", day) for one in self.patterns if _is_dated(one))
+        return tuple(self._of_version(one).replace("{day}", day) for one in self.patterns if asks_for(one, "day"))
 
     def _of_version(self, pattern: str) -> str:
         if not asks_for(pattern, "server"):
@@ -380,10 +382,6 @@ class Matrix:
         for cell in cells(self.images, self.pythons, self.oses):
             if exclusion := self.removal(*cell):
                 yield (*cell, exclusion)
-
-
-def _is_dated(pattern: str) -> bool:
-    return asks_for(pattern, "day")
 
 
 def tag_of(python: Python, os: OS) -> str:

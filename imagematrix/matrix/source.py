@@ -51,12 +51,9 @@ class Source:
             raise InputError("\n".join(f"{self.name}:{line}: {text}" for line, text in ordered))
 
 
-def read(path: Path, name: str | None = None) -> Source:
-    """Read the YAML file at `path`; `name` is what errors call it.
-
-    Raises InputError if it cannot be read, is not YAML, or says one thing twice.
-    """
-    source = Source(name or path.name)
+def read(path: Path) -> Source:
+    """Read a YAML file. Raises InputError if it cannot be read, is not YAML, or says one thing twice."""
+    source = Source(path.name)
     try:
         if path.is_fifo():
             raise InputError(f"{source.name}:1: is not a plain file")
@@ -94,7 +91,7 @@ def _refuse_depth(name: str, text: str) -> None:
 
 
 def _too_deep(name: str, mark: Any) -> InputError:
-    return InputError(f"{name}:{mark.line + 1}: is nested too deeply")
+    return InputError(f"{name}:{mark.line + 1}: is nested too deeply; an alias (*) must not contain itself")
 
 
 def _syntax(name: str, text: str, error: yaml.MarkedYAMLError) -> str:
@@ -129,7 +126,6 @@ class _Reader:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.construct = yaml.constructor.SafeConstructor()
-        self.inside: list[yaml.Node] = []
 
     def value(self, node: yaml.Node, where: Where) -> Any:
         self.source.lines.setdefault(where, node.start_mark.line + 1)
@@ -137,18 +133,12 @@ class _Reader:
             raise InputError(f"{self.source.name}:{node.start_mark.line + 1}: has too many aliases (*); write them out")
         if len(where) > _DEEPEST:  # by aliases
             raise _too_deep(self.source.name, node.start_mark)
-        if any(node is other for other in self.inside):
-            self.source.problem(where, "contains itself; write it out")
-            return None
-        self.inside.append(node)
-        try:
-            if isinstance(node, yaml.MappingNode):
-                return self.mapping(node, where)
-            if isinstance(node, yaml.SequenceNode):
-                return [self.value(item, (*where, position)) for position, item in enumerate(node.value)]
-            return self.scalar(node, where)
-        finally:
-            self.inside.pop()
+        if isinstance(node, yaml.MappingNode):
+            return self.mapping(node, where)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(item, (*where, position)) for position, item in enumerate(node.value)]
+        self.source.scalars[where] = str(node.value)
+        return self.construct_scalar(node)
 
     def mapping(self, node: yaml.MappingNode, where: Where) -> dict[str, Any]:
         result: dict[str, Any] = {}
@@ -176,10 +166,6 @@ class _Reader:
         else:
             self.source.problems.append((line, "a key must be text"))
         return None
-
-    def scalar(self, node: yaml.Node, where: Where) -> Any:
-        self.source.scalars[where] = str(node.value)
-        return self.construct_scalar(node)
 
     def construct_scalar(self, node: yaml.Node) -> Any:
         try:

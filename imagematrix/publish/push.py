@@ -248,9 +248,9 @@ def main(argv: list[str] | None = None) -> int:
     decisions = plan.survey(registry, where, variants, rendered)
     refuse_stand_ins(registry, where, decisions, allowed=arguments.allow_stand_ins)
     signer = None if arguments.unsigned else sign.find()
-    building = any(one.action == "build" for one in decisions)
-    if building:
-        buildkit.named_builders(host_engine, arguments.builder)
+    builders = [""]
+    if any(one.action == "build" for one in decisions):
+        builders = buildkit.builders(host_engine, arguments.builder, dry_run=arguments.dry_run)
     if arguments.dry_run:
         plan.print_decisions(decisions, as_json=arguments.json)
         return 1 if any(one.action == "unknown" for one in decisions) else 0
@@ -264,7 +264,7 @@ def main(argv: list[str] | None = None) -> int:
             where=where,
             rendered=rendered,
             signer=signer,
-            builders=buildkit.builders(host_engine, arguments.builder) if building else [""],
+            builders=builders,
         )
         outcomes = publisher.publish(decisions)
     print_outcomes(outcomes, as_json=arguments.json)

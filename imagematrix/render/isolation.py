@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from imagematrix.matrix.model import Variant
-from imagematrix.render.render import BAKE, MANIFEST, TAGS, VARIANT_FILES, Files, Rendered, as_json, manifest
+from imagematrix.render.render import BAKE, MANIFEST, TAGS, VARIANT_FILES, Files, Rendered, as_json, manifest, sources
 from imagematrix.render.tree import compare, on_disk
 
 
@@ -30,7 +30,8 @@ def stale(folder: Path, rendered: Rendered, variants: Iterable[Variant], also: I
     """Return what is not as it should be, sorted: of the files that building these variants reads, and of `also`."""
     chosen = set(variants)
     wanted = {**rendered.files, **_entries(rendered, chosen, folder)}
-    changes = compare(folder, {path: wanted[path] for path in (*rendered.needed(chosen), *also)})
+    read = {BAKE, *(path for variant in chosen for path in sources(variant)), *also}
+    changes = compare(folder, {path: wanted[path] for path in read})
     return sorted((*changes.missing, *changes.stale))
 
 

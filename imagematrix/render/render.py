@@ -44,10 +44,6 @@ class Rendered:
     files: Files
     inputs: Mapping[Variant, str]
 
-    def needed(self, variants: Iterable[Variant]) -> set[str]:
-        """Return the files of build/ that building these variants reads."""
-        return {BAKE, *(path for variant in variants for path in sources(variant))}
-
     def why_stale(self, variant: Variant, found: Mapping[str, str]) -> str | None:
         """Compare an image's labels with what the variant is made from; return what differs, None if nothing does."""
         parent, own = variant.image.parent, self.matrix.labels
@@ -73,8 +69,8 @@ def render(matrix: Matrix, root: Path, needed: Iterable[Variant] | None = None) 
     files: Files = {}
     variants = matrix.variants if needed is None else renderable(matrix, needed)
     for variant in variants:
-        files[f"{variant.directory}/Dockerfile"] = _text(_dockerfile(templates[variant.image.server.template], variant))
-        files[f"{variant.directory}/requirements.txt"] = _text(_requirements(variant))
+        files[f"{variant.directory}/Dockerfile"] = _dockerfile(templates[variant.image.server.template], variant)
+        files[f"{variant.directory}/requirements.txt"] = _requirements(variant)
         files[f"{variant.directory}/image.json"] = as_json(_facts(variant))
     inputs = {one: input_digest(one, files, runtimes[one.image.server]) for one in variants}
     files[BAKE] = as_json(_bake(variants, inputs))
@@ -87,16 +83,17 @@ def render(matrix: Matrix, root: Path, needed: Iterable[Variant] | None = None) 
 
 def renderable(matrix: Matrix, needed: Iterable[Variant]) -> tuple[Variant, ...]:
     """Return the variants that can be rendered, in the matrix's order. Raises InputError if a needed one cannot."""
-    for variant in needed:
-        variant.server_version  # noqa: B018 - it reads the lock
-    return tuple(variant for variant in matrix.variants if _has_lock(variant))
+    wanted = set(needed)
 
+    def has_lock(variant: Variant) -> bool:
+        try:
+            return bool(variant.server_version)
+        except InputError:
+            if variant in wanted:
+                raise
+            return False
 
-def _has_lock(variant: Variant) -> bool:
-    try:
-        return bool(variant.server_version)
-    except InputError:
-        return False
+    return tuple(variant for variant in matrix.variants if has_lock(variant))
 
 
 def describe(variant: Variant) -> dict[str, object]:
@@ -173,10 +170,11 @@ def _quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-def _dockerfile(template: jinja2.Template, variant: Variant) -> str:
+def _dockerfile(template: jinja2.Template, variant: Variant) -> File:
     root, *descendants = variant.image.lineage
     try:
-        return template.render(variant=variant, root=root, descendants=descendants, labels=fixed_labels(variant))
+        text = template.render(variant=variant, root=root, descendants=descendants, labels=fixed_labels(variant))
+        return File(text.encode())
     except UserError:
         raise
     except Exception as error:  # a template can call anything, so anything can go wrong in it
@@ -220,12 +218,12 @@ def fixed_labels(variant: Variant) -> dict[str, str]:
     }
 
 
-def _requirements(variant: Variant) -> str:
+def _requirements(variant: Variant) -> File:
     lines = [f"# {NOTICE}"]
     for package in variant.installs(variant.image):
         hashes = [f"    --hash={digest}" for digest in package.hashes]
         lines += [f"{package.name}=={package.version} \\", " \\\n".join(hashes)]
-    return "\n".join(lines) + "\n"
+    return File("".join(f"{line}\n" for line in lines).encode())
 
 
 def _facts(variant: Variant) -> dict[str, object]:
@@ -308,10 +306,6 @@ def offers(matrix: Matrix) -> set[str]:
     return found
 
 
-def _text(text: str) -> File:
-    return File(text.encode())
-
-
 def as_json(value: object) -> File:
     """Return a JSON file."""
-    return _text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    return File(f"{json.dumps(value, indent=2, ensure_ascii=False)}\n".encode())

@@ -16,10 +16,10 @@ from imagematrix.machine import apt, artefacts, cache
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = """
 import pathlib, sys
-from imagematrix import errors
-from imagematrix.machine import apt, artefacts, cache
+from imagematrix import cli
+from imagematrix.machine import artefacts
 artefacts.SCRIPTS = pathlib.Path(sys.argv[1])
-sys.exit(errors.exit_status(lambda: artefacts.make_artefact('thing', 'make.sh', []) and 0))
+cli.run(lambda _: artefacts.make_artefact('thing', 'make.sh', []) and 0)
 """
 
 
@@ -97,8 +97,8 @@ def test_a_folder_is_made_again_when_its_script_or_what_that_sources_has_changed
     assert (make() / "word").read_text() == "two 2\n", "of a cache from before there were records"
 
 
-@pytest.mark.parametrize(("number", "status", "said"), [("INT", 130, "interrupted\n"), ("TERM", -15, "")])
-def test_a_signal_ends_the_script(scripts, tmp_path, number, status, said):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_script(scripts, tmp_path, number):
     scripts(f"echo $$ >{tmp_path}/pid; sleep 60")
     process = subprocess.Popen(
         [sys.executable, "-c", COMMAND, str(tmp_path)],
@@ -108,9 +108,9 @@ def test_a_signal_ends_the_script(scripts, tmp_path, number, status, said):
     )
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
         time.sleep(0.02)
-    process.send_signal(signal.Signals[f"SIG{number}"])
-    assert process.wait(60) == status
-    assert process.stderr.read().decode() == f"making thing …\n{said}"
+    process.send_signal(number)
+    assert process.wait(60) == 130
+    assert process.stderr.read().decode() == "making thing …\ninterrupted\n"
     deadline = time.monotonic() + 60
     while Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists():
         assert time.monotonic() < deadline, "the script outlived its parent"

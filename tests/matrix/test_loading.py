@@ -158,7 +158,7 @@ MISTAKES = {
     "brackets without quotes": ('"hypercorn[h3]"', "hypercorn[h3]", "a text with one of []{},: in it needs quotes"),
     "colon without quotes": ("reason: trio was", "reason: trio: was", "a text with a colon and a space needs quotes"),
     "merge key": (PYTHON_39, '  "3.9":\n    <<: {status: eol}\n', "merge keys (<<) are not supported"),
-    "anchor in itself": (PLATFORMS, "&a [*a]", "contains itself; write it out"),
+    "anchor in itself": (PLATFORMS, "&a [*a]", "must not contain itself"),
 }  # fmt: skip
 
 
