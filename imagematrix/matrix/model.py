@@ -219,9 +219,8 @@ class Variant:
     @property
     def version_tags(self) -> tuple[str, ...]:
         """The tags that name the server's version, such as 0.18.0-python3.13-slim."""
-        return tuple(
-            self._of_version(one) for one in self.patterns if asks_for(one, "server") and not asks_for(one, "day")
-        )
+        undated = (one for one in self.patterns if not asks_for(one, "day"))
+        return tuple(self._of_version(one) for one in undated if asks_for(one, "server"))
 
     def dated_tags(self, day: str) -> tuple[str, ...]:
         """Return the tags of a day given as YYYYMMDD, such as python3.13-slim-20261122, never moved once pushed."""
