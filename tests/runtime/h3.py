@@ -16,6 +16,8 @@ from aioquic.h3.events import DataReceived, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import ConnectionTerminated, QuicEvent, StreamDataReceived, StreamReset
 
+from tests.runtime.server import LIMIT
+
 
 class Rejected(ConnectionError):
     """The request was never begun (H3_REQUEST_REJECTED, or behind what a GOAWAY names): it may be sent again."""
@@ -65,7 +67,7 @@ class Client(QuicConnectionProtocol):
         future: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
         self.answers[stream] = (future, [0, b""])
         self.transmit()
-        return await asyncio.wait_for(future, 20)
+        return await asyncio.wait_for(future, LIMIT)
 
     @property
     def first_unserved(self) -> list[int]:

@@ -17,9 +17,13 @@ every_class = pytest.mark.every_class
 """Run on every worker class; `conftest` says on which Pythons."""
 
 
-def in_flight(pool: ThreadPoolExecutor, server: Server, count: int, seconds: float) -> list[Any]:
-    """Send `count` slow requests and return their futures once all have reached the application."""
+def in_flight(pool: ThreadPoolExecutor, server: Server, count: int, seconds: float | None = None) -> list[Any]:
+    """Send `count` requests and return their futures once all have reached the application.
+
+    They are answered after that many seconds, or by `server.release()`.
+    """
     before = len(server.events("slow"))
-    futures = [pool.submit(request, server.address, f"/slow?seconds={seconds}") for _ in range(count)]
+    path = "/held" if seconds is None else f"/slow?seconds={seconds}"
+    futures = [pool.submit(request, server.address, path) for _ in range(count)]
     server.wait_events("slow", before + count)
     return futures

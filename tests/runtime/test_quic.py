@@ -139,13 +139,14 @@ def test_a_quic_bind_that_goes_and_comes_back_while_old_workers_drain(server: La
 
         async def remove_and_bring_back() -> tuple[int, int]:
             async with connected(quic_address(one)) as client:
-                answer = asyncio.create_task(client.get("/slow?seconds=3&size=300000"))
+                answer = asyncio.create_task(client.get("/held?size=300000"))
                 await asyncio.to_thread(one.wait_events, "slow", 1)
                 for complete, binds in enumerate(([], [bind]), 1):
                     configure(tmp_path / "app", quic_bind=binds)
                     one.kill(signal.SIGHUP)
                     await asyncio.to_thread(one.wait_log, "Reload complete", complete)
                 assert not answer.done(), "its worker still drains"
+                one.release()
                 size = len((await answer)[1])
             async with connected(quic_address(one)) as client:
                 return size, (await client.get())[0]

@@ -12,6 +12,7 @@ import time
 from urllib.parse import parse_qs
 
 EVENTS = os.environ.get("EVENTS", os.devnull)
+RELEASE = EVENTS + ".release"
 
 
 def note(what):
@@ -71,6 +72,10 @@ async def http(scope, receive, send):
     if path == "/slow":
         note("slow")
         await sleep(float(query.get("seconds", "1")))
+    elif path == "/held":
+        note("slow")
+        while not os.path.exists(RELEASE):
+            await sleep(0.02)
     elif path == "/crash":
         note("crash")
         os.kill(os.getpid(), getattr(signal, query.get("signal", "SIGKILL")))
@@ -140,6 +145,10 @@ def wsgi(environ, start_response):
     if environ["PATH_INFO"] == "/slow":
         note("slow")
         time.sleep(float(parse_qs(environ["QUERY_STRING"])["seconds"][0]))
+    if environ["PATH_INFO"] == "/held":
+        note("slow")
+        while not os.path.exists(RELEASE):
+            time.sleep(0.02)
     if environ["PATH_INFO"] == "/empty":
         start_response("204 No Content", [])
         return []
@@ -162,5 +171,5 @@ async def block(scope, receive, send):
 async def hang(scope, receive, send):
     if scope["type"] == "http":
         note("hanging")
-        time.sleep(60)
+        time.sleep(600)
     await app(scope, receive, send)

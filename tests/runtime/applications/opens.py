@@ -60,7 +60,7 @@ async def echo(reader, writer):
 async def asks(reader, writer):
     """Return whether the other side still echoes."""
     writer.write(b"hello\n")
-    return (await asyncio.wait_for(reader.readline(), 10)).decode()
+    return (await asyncio.wait_for(reader.readline(), 60)).decode()
 
 
 def described(server):
@@ -91,7 +91,7 @@ class Opened:
     async def wait_closed(self):
         server = await asyncio.start_server(echo, HOST, 0)
         server.close()
-        await asyncio.wait_for(server.wait_closed(), 10)
+        await asyncio.wait_for(server.wait_closed(), 60)
         return server.is_serving()
 
     async def given_socket(self):
@@ -122,7 +122,7 @@ class Opened:
 
         async def ask():
             client.sendto(b"hello")
-            return (await asyncio.wait_for(protocol.received.get(), 10)).decode()
+            return (await asyncio.wait_for(protocol.received.get(), 60)).decode()
 
         self.last["datagrams"] = ask
         self.closing += [client.close, server.close]
@@ -137,7 +137,7 @@ class Opened:
         async def end():
             said = await asks(kept.stdout, kept.stdin)
             kept.stdin.close()
-            return [said, await asyncio.wait_for(kept.wait(), 10)]
+            return [said, await asyncio.wait_for(kept.wait(), 60)]
 
         self.last["subprocesses"] = end
         return [other.returncode, signals.decode()]
@@ -145,7 +145,7 @@ class Opened:
     async def threads(self):
         loop, heard = asyncio.get_running_loop(), asyncio.Event()
         threading.Thread(target=lambda: loop.call_soon_threadsafe(heard.set)).start()
-        await asyncio.wait_for(heard.wait(), 10)
+        await asyncio.wait_for(heard.wait(), 60)
         pool = concurrent.futures.ThreadPoolExecutor(1)
 
         async def ask():
@@ -166,7 +166,7 @@ class Opened:
         loop, heard = asyncio.get_running_loop(), asyncio.Event()
         loop.add_signal_handler(signal.SIGUSR1, heard.set)
         os.kill(os.getpid(), signal.SIGUSR1)
-        return await asyncio.wait_for(heard.wait(), 10)
+        return await asyncio.wait_for(heard.wait(), 60)
 
     async def tasks(self):
         task = asyncio.get_running_loop().create_task(asyncio.sleep(1000))
@@ -213,11 +213,11 @@ class Opened:
         client = valkey.asyncio.Valkey(port=int(os.environ["REDIS_PORT"]))
         subscription = client.pubsub()
         await subscription.subscribe("news")
-        await subscription.get_message(timeout=10)
+        await subscription.get_message(timeout=60)
 
         async def ask():
             await client.publish("news", "hello")
-            message = await subscription.get_message(timeout=10)
+            message = await subscription.get_message(timeout=60)
             return message["data"].decode()
 
         async def end():

@@ -16,7 +16,7 @@ import pytest
 
 from tests.runtime.goodbye.reloading import while_reloading
 from tests.runtime.launching import Launch, every_class
-from tests.runtime.server import Server
+from tests.runtime.server import LIMIT, Server
 
 RELOADS = int(os.environ.get("RELOADS", "50" if os.environ.get("FULL") else "1"))
 CONNECTIONS = 2
@@ -31,7 +31,7 @@ class Burst:
         self._url, self._body, self.stopping = "http://{}:{}/".format(*one.address), body, False
 
     async def run(self) -> None:
-        async with httpx.AsyncClient(http1=False, http2=True, verify=False, timeout=20) as client:
+        async with httpx.AsyncClient(http1=False, http2=True, verify=False, timeout=LIMIT) as client:
             await asyncio.gather(*[self._ask(client) for _ in range(AT_ONCE)])
 
     async def _ask(self, client: httpx.AsyncClient) -> None:

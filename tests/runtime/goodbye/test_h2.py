@@ -18,7 +18,7 @@ import pytest
 
 from tests.runtime.h2client import fetch_all
 from tests.runtime.launching import Launch, every_class
-from tests.runtime.server import APPLICATIONS, Server
+from tests.runtime.server import APPLICATIONS, LIMIT, Server
 
 FULL = bool(os.environ.get("FULL"))
 RELOADS = 50 if FULL else 3
@@ -46,7 +46,7 @@ class Clients:
 
     def _run(self) -> None:
         last = 0  # the stream that was answered last
-        with httpx.Client(http1=False, http2=True, verify=False, timeout=20) as client:
+        with httpx.Client(http1=False, http2=True, verify=False, timeout=LIMIT) as client:
             while not self._stop.is_set():
                 try:
                     answer = client.request("POST" if self._body else "GET", self._url, content=self._body or None)

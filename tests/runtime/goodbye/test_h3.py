@@ -88,13 +88,14 @@ def test_a_stop_is_announced_and_a_request_that_comes_too_late_is_rejected(
 ) -> None:
     async def stop(one: Server) -> tuple[list[int], int]:
         async with connected(quic_address(one)) as session:
-            answer = asyncio.create_task(session.get("/slow?seconds=3&size=100000"))
+            answer = asyncio.create_task(session.get("/held?size=100000"))
             await asyncio.to_thread(one.wait_events, "slow", 1)
             one.kill(signal.SIGTERM)
             while len(session.first_unserved) < 2:
                 await asyncio.sleep(0.01)
             with pytest.raises(Rejected):
                 await session.get()
+            one.release()
             return session.first_unserved, len((await answer)[1])
 
     with server(**settings(tmp_path, worker_class), WEB_CONCURRENCY=1) as one:

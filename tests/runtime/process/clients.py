@@ -22,8 +22,8 @@ from aioquic.h3.connection import H3_ALPN
 from aioquic.quic.configuration import QuicConfiguration
 
 from tests.runtime import h3
+from tests.runtime.server import LIMIT
 
-LIMIT = 20.0  # seconds for one answer
 AT_ONCE = 3  # requests on one connection of HTTP/2 or HTTP/3
 REST = 0.02  # seconds between a client's requests: the processor is for the server
 Address = tuple[str, int] | str

@@ -19,7 +19,7 @@ from hypercorn_image.process.wanted import Fork
 from tests.runtime.certificates import Authority
 from tests.runtime.h3 import connected
 from tests.runtime.launching import Launch
-from tests.runtime.server import APPLICATIONS, RUNTIME, Server, request, wait_for
+from tests.runtime.server import APPLICATIONS, LIMIT, RUNTIME, Server, request, wait_for
 
 SLOW = {"STARTUP_SECONDS": "1"}
 """A start that takes long enough for something to happen in it."""
@@ -181,7 +181,7 @@ def test_a_leaving_http_3_worker_that_dies_leaves_no_socket_unread(server: Launc
                 return int((await session.get())[0])
 
         for _ in range(4):
-            assert asyncio.run(asyncio.wait_for(ask(), 10)) == 200
+            assert asyncio.run(asyncio.wait_for(ask(), LIMIT)) == 200
 
 
 def hanging(tmp_path: Path) -> dict[str, str]:

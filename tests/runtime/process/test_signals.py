@@ -69,7 +69,7 @@ def test_quit_stops_at_once(server: Launch, worker_class: str, concurrency: int,
     with server(WORKER_CLASS=worker_class, WEB_CONCURRENCY=concurrency, GRACEFUL_TIMEOUT=300) as one:
         one.serving()
         with ThreadPoolExecutor(4) as pool:
-            futures = in_flight(pool, one, 4, 120)
+            futures = in_flight(pool, one, 4)
             one.kill(first)
             if concurrency and first is signal.SIGTERM:
                 one.wait_log("SIGTERM received; stopping")
@@ -153,11 +153,12 @@ def test_usr2_writes_the_status_to_the_log(server: Launch) -> None:
 def test_usr2_without_workers(server: Launch) -> None:
     with server(WEB_CONCURRENCY=0) as one, ThreadPoolExecutor(2) as pool:
         one.serving()
-        futures = in_flight(pool, one, 2, 2)
+        futures = in_flight(pool, one, 2)
         one.kill(signal.SIGUSR2)
         one.wait_log("SIGUSR2 received; requests in progress: 2")
         one.kill(signal.SIGTTIN)
         one.wait_log("SIGTTIN received; WEB_CONCURRENCY=0 has no worker processes")
+        one.release()
         assert [future.result()[0] for future in futures] == [200, 200]
 
 
