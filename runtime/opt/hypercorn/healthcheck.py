@@ -13,6 +13,7 @@ import sys
 
 _PATHS = ("/run", "/tmp", "/dev/shm")
 _NO_REQUEST = b"HEALTH\r\n\r\n"
+_OF_NOBODY = b"PROXY UNKNOWN\r\n"  # with PROXY_PROTOCOL: the connection is the proxy's own
 
 
 def _noted() -> list[str]:
@@ -36,7 +37,7 @@ def _guessed() -> list[str]:
 
 
 def _connect(kind: str, address: str, port: str, timeout: float) -> _socket.socket:
-    family = _socket.AF_UNIX if kind.startswith("unix") else _socket.AF_INET6 if ":" in address else _socket.AF_INET
+    family = _socket.AF_UNIX if "unix" in kind else _socket.AF_INET6 if ":" in address else _socket.AF_INET
     sock = _socket.socket(family, _socket.SOCK_STREAM)
     sock.settimeout(timeout)
     if family == _socket.AF_UNIX:
@@ -49,6 +50,8 @@ def _connect(kind: str, address: str, port: str, timeout: float) -> _socket.sock
 def _ask(kind: str, address: str, port: str, path: str, host: str, timeout: float) -> bytes:
     """Return the first line of the answer, or any text when a TLS handshake is enough."""
     sock = _connect(kind, address, port, timeout)
+    if kind.startswith("proxy"):
+        sock.send(_OF_NOBODY)
     request = _NO_REQUEST
     if path:
         headers = f"host: {host}\r\nuser-agent: healthcheck\r\nconnection: close"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.runtime.certificates import Authority
+from tests.runtime.proxies.programs import Files
 
 
 @pytest.fixture
@@ -20,3 +21,11 @@ def tls(authority: Authority) -> dict[str, Any]:
     """The variables with which a server speaks TLS on a port of its own."""
     certificate, key = authority.issue()
     return {"USE_SSL": "true", "SSL_PORT": 0, "CERTFILE": certificate, "KEYFILE": key}
+
+
+@pytest.fixture
+def files(authority: Authority, tmp_path: Path) -> Files:
+    certificate, key = authority.issue()
+    both = tmp_path / "both.pem"
+    both.write_text(Path(certificate).read_text() + Path(key).read_text())
+    return Files(str(certificate), str(key), str(both))

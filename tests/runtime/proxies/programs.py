@@ -74,7 +74,7 @@ def nginx(directory: Path, app: tuple[str, int], files: Files) -> Iterator[Proxy
             "listen 443 ssl;": f"listen 127.0.0.1:{secure} ssl;",
             "/etc/nginx/certificate.pem": files.certificate,
             "/etc/nginx/key.pem": files.key,
-            "app:80": f"{app[0]}:{app[1]}",
+            **_app(app),
         },
     )
     path = _write(directory / "nginx.conf", _NGINX.format(directory=directory, documented=text))
@@ -85,22 +85,20 @@ def nginx(directory: Path, app: tuple[str, int], files: Files) -> Iterator[Proxy
 
 @contextmanager
 def haproxy(
-    directory: Path, app: tuple[str, int], files: Files, number: int = 0, server: str = "", listens: str = ""
+    directory: Path, app: tuple[str, int], files: Files, number: int = 0, words: dict[str, str] | None = None
 ) -> Iterator[Proxy]:
-    """Run HAProxy before a server, with what else is said of it and of where it listens."""
+    """Run HAProxy before a server; `words` of its configuration are replaced by others."""
     plain, secure = free_port(), free_port()
-    text = replaced(
-        documented("haproxy", number),
-        {
-            "bind :80": f"bind 127.0.0.1:{plain} {listens}",
-            "bind :443": f"bind 127.0.0.1:{secure} {listens}",
-            "/etc/haproxy/certificate.pem": files.both,
-            "app:80": f"{app[0]}:{app[1]} {server}",
-        },
-    )
+    ports = {"bind :80": f"bind 127.0.0.1:{plain}", "bind :443": f"bind 127.0.0.1:{secure}"}
+    files_and_app = {"/etc/haproxy/certificate.pem": files.both, **_app(app)}
+    text = replaced(documented("haproxy", number), {**(words or {}), **ports, **files_and_app})
     path = _write(directory / "haproxy.cfg", _HAPROXY.format(documented=text))
     with _running("haproxy", ["haproxy", "-c", "-f", path], ["haproxy", "-db", "-f", path], secure):
-        yield Proxy(("127.0.0.1", plain), ("127.0.0.1", secure))
+        yield Proxy(("127.0.0.1", plain) if str(plain) in text else None, ("127.0.0.1", secure))
+
+
+def _app(address: tuple[str, int]) -> dict[str, str]:
+    return {f"app:{port}": f"{address[0]}:{address[1]}" for port in (80, 443)}
 
 
 @contextmanager
@@ -111,7 +109,7 @@ def caddy(directory: Path, app: tuple[str, int], files: Files) -> Iterator[Proxy
         documented("caddyfile"),
         {
             "example.com {": f":{secure} {{\n    bind 127.0.0.1\n    tls {files.certificate} {files.key}",
-            "app:80": f"{app[0]}:{app[1]}",
+            **_app(app),
         },
     )
     path = _write(directory / "Caddyfile", _CADDY.format(documented=text))
@@ -121,10 +119,10 @@ def caddy(directory: Path, app: tuple[str, int], files: Files) -> Iterator[Proxy
 
 
 def replaced(text: str, values: dict[str, str]) -> str:
-    """Return a text with other values, each of which must be there."""
+    """Return a configuration with the values that it is to have here."""
     for old, new in values.items():
-        assert old in text, old
         text = text.replace(old, new)
+    assert not re.search(r"app:\d|/etc/|example\.com|bind :|listen \d+[ ;]", text)
     return text
 
 

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,11 @@ from aioquic.h3.connection import H3_ALPN
 from aioquic.quic.configuration import QuicConfiguration
 from hypercorn.config import Config
 from hypercorn_image import upstream
+from hypercorn_image.app.forwarded.addresses import Proxies
+from hypercorn_image.worker.loop import loop_class
+from hypercorn_image.worker.proxy_protocol import on_trio
+from hypercorn_image.worker.proxy_protocol.acceptor import Acceptor
+from hypercorn_image.worker.proxy_protocol.senders import Senders
 from hyperframe.frame import GoAwayFrame
 
 from tests.runtime import h2ws, h3, server
@@ -238,6 +244,66 @@ def test_hypercorn_makes_http_3_connections_of_the_class_in_its_module(
     with opened(socket.SOCK_DGRAM) as udp, opened() as tcp:
         port = udp.getsockname()[1]
         serving.serve("asyncio", configuration(tcp, udp, **serving.certificate(tmp_path)), use)
+
+
+_PROXIED = b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 443\r\nGET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n"
+_ADDRESSES = (("192.0.2.7", 4711), ("192.0.2.1", 443))
+
+
+def telling(told: list[Any]) -> Any:
+    """Return an application that notes the addresses in its scopes."""
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            told.append((scope["client"], scope["server"]))
+        await serving.hello(scope, receive, send)
+
+    return application
+
+
+@both
+@pytest.mark.holds("hypercorn-asks-the-socket")
+def test_hypercorn_asks_the_socket_for_the_addresses(worker_class: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+    made = loop_class(worker_class)
+
+    def loop() -> Any:
+        one = made()
+        one.accepts = partial(Acceptor, one, Senders(Proxies(["*"]), print))
+        return one
+
+    async def use(_: Any) -> None:
+        reader, writer = await asyncio.open_connection(HOST, port)
+        writer.write(_PROXIED)
+        assert (await asyncio.wait_for(reader.read(), serving.LIMIT)).startswith(b"HTTP/1.1 200")
+        writer.close()
+
+    monkeypatch.setattr(serving, "loop_class", lambda _: loop)
+    with opened() as tcp:
+        port = tcp.getsockname()[1]
+        serving.serve(worker_class, configuration(tcp), use, telling(told))
+    assert told == [_ADDRESSES]
+
+
+@pytest.mark.holds("hypercorn-trio-connection")
+def test_hypercorn_on_trio_serves_a_connection_by_the_class_in_its_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = upstream._trio_run()
+    monkeypatch.setattr(run, "TCPServer", run.TCPServer)  # put back at the end
+    on_trio.install(Senders(Proxies(["*"]), print))
+    told: list[Any] = []
+
+    async def use() -> None:
+        stream = await trio.open_tcp_stream(HOST, port)
+        await stream.send_all(_PROXIED)
+        with trio.fail_after(serving.LIMIT):
+            assert (await stream.receive_some()).startswith(b"HTTP/1.1 200")
+        await stream.aclose()
+
+    with opened() as tcp:
+        port = tcp.getsockname()[1]
+        serve = partial(hypercorn.trio.serve, telling(told), configuration(tcp), shutdown_trigger=use, mode="asgi")
+        trio.run(serve)
+    assert told == [_ADDRESSES]
 
 
 @pytest.mark.holds("h2-dispatches-by-frame")

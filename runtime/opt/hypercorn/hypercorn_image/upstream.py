@@ -5,6 +5,7 @@ If one does not hold, the server still serves. A warning in the log names the as
 """
 
 import atexit
+import importlib
 import logging
 import os
 import weakref
@@ -33,6 +34,8 @@ _FEATURES: Dict[str, Callable[[Any, Mapping[str, Any]], Any]] = {
     "quic": lambda config, variables: config.quic_bind,
     "statsd": lambda config, variables: config.statsd_host,
     "preload": lambda config, variables: variables.get("PRELOAD_APP"),
+    "proxy": lambda config, variables: variables.get("PROXY_PROTOCOL"),
+    "proxy-trio": lambda config, variables: variables.get("PROXY_PROTOCOL") and config.worker_class == "trio",
     "http1": lambda config, variables: variables.get("HTTP1") != "hypercorn" and config.worker_class != "trio",
 }
 
@@ -98,6 +101,16 @@ def _statsd() -> bool:
     return _has(on_asyncio, "StatsdLogger") and _has(on_trio, "StatsdLogger")
 
 
+def _trio_connection() -> bool:
+    from hypercorn.trio import tcp_server
+
+    return getattr(_trio_run(), "TCPServer", None) is tcp_server.TCPServer
+
+
+def _trio_run() -> Any:
+    return importlib.import_module("hypercorn.trio.run")
+
+
 def _loggers() -> bool:
     from hypercorn.config import Config
 
@@ -150,6 +163,14 @@ ASSUMPTIONS: Dict[str, Assumption] = {
         "hypercorn",
         "0.17.3, 0.18.0",
         "a WebSocket client that is silent holds up a stop for the whole GRACEFUL_TIMEOUT",
+    ),
+    # hypercorn/*/tcp_server.py: run, socket.getpeername(), socket.getsockname() and socket.family
+    "hypercorn-asks-the-socket": Assumption(
+        "hypercorn", "0.17.3, 0.18.0", "with PROXY_PROTOCOL the client's address is the proxy's", "proxy"
+    ),
+    # hypercorn/trio/run.py: TCPServer, made for each connection and run
+    "hypercorn-trio-connection": Assumption(
+        "hypercorn", "0.17.3, 0.18.0", "PROXY_PROTOCOL does not work on trio", "proxy-trio", _trio_connection
     ),
     # hypercorn/asyncio/statsd.py, hypercorn/trio/statsd.py
     "hypercorn-statsd": Assumption("hypercorn", "0.17.3, 0.18.0", "statsd gets no metrics", "statsd", _statsd),
@@ -347,6 +368,25 @@ def _unfinished(stream: Any) -> bool:
     if sender is None or getattr(sender, "is_finished", True):
         return False
     return bool(getattr(sender, "highest_offset", 0)) or not getattr(sender, "buffer_is_empty", True)
+
+
+def before_trio_connections(begins: Callable[[Any], Any]) -> None:
+    """Have `begins` run before Hypercorn serves a connection on trio: a coroutine function of its stream.
+
+    The connection is closed where it returns false.
+    """
+    import trio
+
+    run = _trio_run()
+
+    class Connection(run.TCPServer):  # type: ignore[misc, name-defined]
+        async def run(self) -> None:
+            if await begins(self.stream):
+                await super().run()
+            else:
+                await trio.aclose_forcefully(self.stream)
+
+    run.TCPServer = Connection
 
 
 def accept_no_more(loop: Any, server: Any) -> bool:

@@ -57,6 +57,9 @@ def load(environ: Mapping[str, str], argv: Sequence[str] = (), app_directory: st
         raise StartError(list(dict.fromkeys(problems.lines + error.lines)), error.details) from None
     _apply(given, config)
     check(config, problems)
+    if variables.get("PROXY_PROTOCOL") and "FORWARDED_ALLOW_IPS" not in variables:
+        line = "PROXY_PROTOCOL is set but FORWARDED_ALLOW_IPS is not: name the proxies that send a PROXY header"
+        problems.add("PROXY_PROTOCOL", line, "FORWARDED_ALLOW_IPS")
     if problems.lines:
         raise StartError(problems.lines)
     return Effective(config, path, variables, source)

@@ -237,6 +237,15 @@ _PROXY = [
         "has sent them. Where there is an X-Forwarded-* header, `forwarded` is not read.",
         flags=("--forwarded-headers",),
     ),
+    Option(
+        "PROXY_PROTOCOL",
+        kinds.BOOLEAN,
+        "false",
+        None,
+        "The proxies in FORWARDED_ALLOW_IPS begin each connection with a PROXY header, version 1 or 2, before TLS too. "
+        "Not for HTTP/3. [Behind a proxy](docs/behind-a-proxy.md#the-proxy-protocol).",
+        flags=("--proxy-protocol",),
+    ),
 ]
 
 _TLS = [

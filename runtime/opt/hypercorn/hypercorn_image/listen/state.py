@@ -7,7 +7,7 @@ the environment. Fields are separated by tabs, so that reading them needs no imp
 
 import contextlib
 import os
-from typing import Any, Iterable, Iterator, List, Mapping, Tuple
+from typing import Any, Callable, Iterable, Iterator, List, Mapping, Tuple
 
 from hypercorn_image.config import options, settings
 from hypercorn_image.config.kinds import split_bind
@@ -26,7 +26,8 @@ def _paths() -> Iterator[str]:
 
 def lines(targets: Iterable[Target], config: Mapping[str, Any], variables: Mapping[str, Any]) -> List[str]:
     """Return the lines of the note for Hypercorn's options in `config`, and the image's own `variables`."""
-    found = [f"{_kind(tls, port)}\t{address}\t{port}" for tls, address, port in targets]
+    proxy = _proxies(variables)
+    found = [f"{proxy(address, port)}{_kind(tls, port)}\t{address}\t{port}" for tls, address, port in targets]
     names = config.get("server_names") or ["localhost"]
     found.append(f"path\t{variables.get('HEALTHCHECK_PATH', '')}")
     found.append(f"host\t{names[0]}")
@@ -34,6 +35,17 @@ def lines(targets: Iterable[Target], config: Mapping[str, Any], variables: Mappi
     if config.get("verify_mode") == _CERT_REQUIRED:
         found.append("certificate\trequired")
     return found
+
+
+def _proxies(variables: Mapping[str, Any]) -> Callable[[str, int], str]:
+    """Return what says of a target whether the health check has to send a PROXY header there, as a proxy."""
+    if not variables.get("PROXY_PROTOCOL"):
+        return lambda address, port: ""
+    from hypercorn_image.app.forwarded.addresses import Proxies
+
+    proxies = Proxies(variables.get("FORWARDED_ALLOW_IPS", ()))
+    # Who connects to an address of its own has the same address.
+    return lambda address, port: "proxy-" if proxies.trusts((address, port) if port else None) else ""
 
 
 def _kind(tls: bool, port: int) -> str:

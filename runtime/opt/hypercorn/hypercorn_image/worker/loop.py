@@ -35,8 +35,8 @@ class _Connection(asyncio.Protocol):
     The other protocol is Hypercorn's, or the one of `loop.front`, which may hand the connection over to Hypercorn's.
     """
 
-    def __init__(self, loop: "LoopMixin", hypercorn: Any) -> None:
-        self._loop, self._hypercorn = loop, hypercorn
+    def __init__(self, loop: "LoopMixin", hypercorn: Any, seen_as: Callable[[Any], Any]) -> None:
+        self._loop, self._hypercorn, self._seen_as = loop, hypercorn, seen_as
         loop.handshaking.add(self)
         self._pass_on_to(loop.front(self._hand_over) if loop.front is not None else hypercorn)
 
@@ -60,7 +60,7 @@ class _Connection(asyncio.Protocol):
         self._transport = transport
         self._loop.transports.add(transport)
         self._loop.on_connection(transport)
-        self._inner.connection_made(transport)
+        self._inner.connection_made(self._seen_as(transport))
 
     def connection_lost(self, exc: Optional[Exception]) -> None:
         self._loop.transports.discard(self._transport)
@@ -82,14 +82,20 @@ class LoopMixin:
         self.datagrams: List[Any] = []
         self.on_connection: Callable[[Any], None] = lambda transport: None
         self.front: Optional[Callable[[HandOver], Any]] = None  # makes the protocol that comes before Hypercorn's
+        self.accepts: Optional[Callable[..., Any]] = None  # makes what accepts in place of the event loop
 
     async def create_server(self, protocol_factory: Any, *args: Any, **kwargs: Any) -> Any:
         """Create a server. Note it, and its connections, if it is the worker's."""
         if not self._takes_ours(kwargs):
             return await super().create_server(protocol_factory, *args, **kwargs)  # type: ignore[misc]
-        server = await super().create_server(  # type: ignore[misc]
-            lambda: _Connection(self, protocol_factory()), *args, **kwargs
-        )
+
+        def connection(seen_as: Callable[[Any], Any] = lambda transport: transport) -> _Connection:
+            return _Connection(self, protocol_factory(), seen_as)
+
+        if self.accepts is not None:
+            server = self.accepts(connection, **kwargs)
+        else:
+            server = await super().create_server(connection, *args, **kwargs)  # type: ignore[misc]
         self.servers.append(server)
         return _Server(server)
 

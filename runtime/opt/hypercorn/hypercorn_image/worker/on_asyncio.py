@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import signal
 import sys
 import time
@@ -35,6 +36,10 @@ def run(worker: Worker) -> None:
     if worker.worker_class == "uvloop":
         loop.on_connection = loop.shortage.took_last
     loop.set_exception_handler(_exception_handler)
+    if worker.proxy_protocol:
+        from hypercorn_image.worker.proxy_protocol.acceptor import Acceptor
+
+        loop.accepts = functools.partial(Acceptor, loop, worker.senders())
     try:
         loop.run_until_complete(_Serving(worker, loop).run())
     finally:

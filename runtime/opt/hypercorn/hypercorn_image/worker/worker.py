@@ -78,10 +78,26 @@ class Worker:
             self.loaded.application, self.loaded.mode, self.worker_class, self.config.wsgi_max_body_size
         )
         if "FORWARDED_ALLOW_IPS" in self.variables:
-            from hypercorn_image.app.forwarded.middleware import Forwarded
+            self.asgi = self._behind_proxies(self.asgi)
 
-            headers = options.value(self.variables, "FORWARDED_HEADERS")
-            self.asgi = Forwarded(self.asgi, self.variables["FORWARDED_ALLOW_IPS"], headers)
+    def _behind_proxies(self, asgi: Any) -> Any:
+        from hypercorn_image.app.forwarded.addresses import Proxies
+        from hypercorn_image.app.forwarded.middleware import Forwarded
+
+        proxies = Proxies(self.variables["FORWARDED_ALLOW_IPS"])
+        return Forwarded(asgi, proxies, options.value(self.variables, "FORWARDED_HEADERS"), self.proxy_protocol)
+
+    @property
+    def proxy_protocol(self) -> bool:
+        """Whether connections of proxies begin with a PROXY header."""
+        return bool(options.value(self.variables, "PROXY_PROTOCOL"))
+
+    def senders(self) -> Any:
+        """Return who has to send one."""
+        from hypercorn_image.app.forwarded.addresses import Proxies
+        from hypercorn_image.worker.proxy_protocol.senders import Senders
+
+        return Senders(Proxies(self.variables["FORWARDED_ALLOW_IPS"]), self.log)
 
     def say(self, what: str, **details: Any) -> None:
         """Send a message to the parent, if there is one."""

@@ -8,7 +8,7 @@ from typing import Any, Iterable, List, Optional, Tuple, Union
 Address = Tuple[str, int]
 """Host and port, as a scope's `client` has them. The port is 0 where it is not known."""
 EVERYBODY, UNIX = "*", "unix"
-_IP = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
+IP = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 # An IPv6 address with a port is in brackets. The port may be hidden behind a name (RFC 7239, 6.3).
 _NODE = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::(?:([0-9]{1,5})|_[\w.-]+))?|([0-9A-Fa-f:.]+)", re.ASCII)
 
@@ -20,15 +20,18 @@ def parse(text: str) -> Optional[Address]:
         return None
     bracketed, plain, port, bare = match.groups()
     try:
-        found = _ip(bracketed or plain or bare)
+        found = read_ip(bracketed or plain or bare)
     except ValueError:
         return None
     return str(found), int(port) if port and int(port) < 65536 else 0
 
 
-def _ip(text: str) -> _IP:
-    """Return an IP address; of one that is IPv4 inside of IPv6, as a socket for both has it, the IPv4 one."""
-    found = ipaddress.ip_address(text.partition("%")[0])  # without the zone of a link-local one
+def read_ip(address: Union[str, bytes]) -> IP:
+    """Return an IP address; of one that is IPv4 inside of IPv6, as a socket for both has it, the IPv4 one.
+
+    Raises ValueError.
+    """
+    found = ipaddress.ip_address(address)
     return getattr(found, "ipv4_mapped", None) or found
 
 
@@ -53,10 +56,14 @@ class Proxies:
             return True
         return self._unix if client is None else self.names(client[0])
 
+    def lists(self, client: Optional[Tuple[Any, ...]]) -> bool:
+        """Tell whether a client has an address that is in the list. `*` and `unix` do not count."""
+        return client is not None and self.names(client[0])
+
     def _names(self, host: str) -> bool:
         """Tell whether an address is in the list. `*` names nobody."""
         try:
-            found = _ip(host)
+            found = read_ip(host.partition("%")[0])  # without the zone of a link-local one
         except ValueError:
             return False
         return any(found in network for network in self._networks)

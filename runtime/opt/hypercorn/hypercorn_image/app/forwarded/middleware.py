@@ -18,18 +18,19 @@ _PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~-]+)+")
 class Forwarded:
     """An ASGI 3 application around another one. It changes the scope in place: the access log has the same.
 
-    `trusted` are the items of FORWARDED_ALLOW_IPS, `headers` the names of those that are believed. What somebody else
-    has sent is left as it is.
+    `headers` are the names of those that are believed. What somebody else has sent is left as it is. With
+    `proxy_protocol` the scope's client is whom the proxy speaks for, and may be anybody: it must be in the list itself.
     """
 
-    def __init__(self, application: Any, trusted: Iterable[str], headers: Iterable[str]) -> None:
+    def __init__(self, application: Any, proxies: Proxies, headers: Iterable[str], proxy_protocol: bool) -> None:
         self._application = application
-        self._proxies = Proxies(trusted)
+        self._proxies = proxies
+        self._trusts = proxies.lists if proxy_protocol else proxies.trusts
         self._names = {name.encode() for name in headers}
 
     async def __call__(self, scope: Dict[str, Any], receive: Any, send: Any) -> None:
         """Serve one request, WebSocket or lifespan."""
-        if scope["type"] != "lifespan" and self._proxies.trusts(scope["client"]):
+        if scope["type"] != "lifespan" and self._trusts(scope["client"]):
             found = self._find(scope["headers"])
             if found:
                 apply(scope, said.read(found, self._proxies))

@@ -1,0 +1,96 @@
+"""Accepts connections on asyncio and uvloop in place of their servers: those of proxies begin with a header.
+
+The event loop gets a connection once the header has been read. TLS, where it is spoken, begins behind it.
+"""
+
+import asyncio
+import contextlib
+from functools import partial
+from typing import Any, Callable, Optional
+
+from hypercorn_image.worker.proxy_protocol import header
+from hypercorn_image.worker.proxy_protocol.header import Addresses, Malformed
+from hypercorn_image.worker.proxy_protocol.proxied import ProxiedTransport
+from hypercorn_image.worker.proxy_protocol.senders import Senders
+
+_PAUSE = 1.0  # seconds without an accept where no descriptor is free, as in asyncio
+
+
+class Acceptor:
+    """Stands for an asyncio server.
+
+    `protocol` makes the protocol of a connection, and is given what makes the transport that it sees, where that is not
+    the real one. `tls` are the arguments of `create_server` about TLS.
+    """
+
+    def __init__(
+        self, loop: Any, senders: Senders, protocol: Callable[..., Any], sock: Any, backlog: int, **tls: Any
+    ) -> None:
+        self._loop, self._senders, self._protocol = loop, senders, protocol
+        self._sock, self._backlog = sock, backlog
+        self._tls = tls if tls.get("ssl") is not None else {}
+        self.sockets = [self._sock]
+        self._closed = False
+        self._sock.setblocking(False)
+        self._sock.listen(self._backlog)
+        self._resume()
+
+    def close(self) -> None:
+        """Accept nothing more. What was accepted lives."""
+        if not self._closed:
+            self._closed = True
+            self._loop.remove_reader(self._sock.fileno())
+            self._sock.close()
+
+    def _resume(self) -> None:
+        if not self._closed:
+            self._loop.add_reader(self._sock.fileno(), self._accept)
+
+    def _accept(self) -> None:
+        for _ in range(self._backlog):
+            try:
+                sock, _ = self._sock.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if not self._loop.shortage.is_meant(error):
+                    raise
+                self._loop.shortage.note()
+                self._loop.remove_reader(self._sock.fileno())
+                self._loop.call_later(_PAUSE, self._resume)
+                return
+            sock.setblocking(False)
+            task = self._loop.create_task(self._begin(sock))
+            self._loop.handshaking.add(task)
+            task.add_done_callback(self._loop.handshaking.discard)
+
+    async def _begin(self, sock: Any) -> None:
+        """Read the header, and give the connection to the event loop."""
+        try:
+            addresses = await asyncio.wait_for(self._read(sock), header.SECONDS)
+        except asyncio.TimeoutError:
+            self._senders.refuse(sock, "no PROXY header came in time")
+            sock.close()
+        except Malformed as error:
+            self._senders.refuse(sock, str(error))
+            sock.close()
+        except (OSError, EOFError):
+            sock.close()
+        else:
+            protocol = self._protocol
+            if addresses is not None:
+                protocol = partial(protocol, partial(ProxiedTransport, addresses=addresses))
+            # What fails is the client's TLS handshake: the loop has closed the connection.
+            with contextlib.suppress(OSError, asyncio.TimeoutError):
+                await self._loop.connect_accepted_socket(protocol, sock, **self._tls)
+
+    async def _read(self, sock: Any) -> Optional[Addresses]:
+        if not self._senders.expects(sock):
+            return None
+        data = b""
+        while header.wanted(data):
+            more = await self._loop.sock_recv(sock, header.wanted(data))
+            if not more:
+                raise EOFError
+            data += more
+        return header.read(data)

@@ -1,0 +1,38 @@
+"""Who has to send a PROXY header, and what is logged of one that does not."""
+
+import socket
+import time
+from typing import Any, Callable, Dict, Optional
+
+from hypercorn_image.app.forwarded.addresses import Proxies
+
+INTERVAL = 10.0  # seconds between two lines
+LINE = "Connection from %s closed: %s (PROXY_PROTOCOL)"
+
+
+class Senders:
+    """The proxies that are trusted. `log` takes a level, a message and its values."""
+
+    def __init__(self, proxies: Proxies, log: Callable[..., None]) -> None:
+        self._proxies, self.log = proxies, log
+        self._next: Dict[str, float] = {}
+
+    def expects(self, sock: Any) -> bool:
+        """Tell whether a connection has to begin with a header. Raises OSError where it has ended."""
+        return self._proxies.trusts(_peer(sock))
+
+    def refuse(self, sock: Any, reason: str) -> None:
+        """Log that a connection is closed, at most once in INTERVAL for each reason."""
+        now = time.monotonic()
+        if now < self._next.get(reason, 0.0):
+            return
+        self._next[reason] = now + INTERVAL
+        try:
+            peer = _peer(sock)
+        except OSError:
+            return
+        self.log("warning", LINE, "a unix socket" if peer is None else peer[0], reason)
+
+
+def _peer(sock: Any) -> Optional[Any]:
+    return None if sock.family == socket.AF_UNIX else sock.getpeername()
