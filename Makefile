@@ -39,13 +39,13 @@ venv:
 	    $(VENV)/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements.txt && touch $(VENV)/ready; \
 	fi
 
-generate: $(VENV)/ready ## render build/ and the README's tables from matrix.yaml (ALLOW_REMOVAL=1 lets variants go)
+generate: $(VENV)/ready ## render build/, and without a filter README's tables, from matrix.yaml (ALLOW_REMOVAL=1 lets variants go)
 	@$(RUN) generate.py $(FILTERS) $(if $(ALLOW_REMOVAL),--allow-removal)
-	@$(RUN) -m imagematrix.render.readme
+	@$(if $(strip $(FILTERS)),,$(RUN) -m imagematrix.render.readme)
 
 check: $(VENV)/ready ## write nothing; list every file of build/ and README.md that is not as it should be
 	@$(RUN) generate.py --check $(FILTERS)
-	@$(RUN) -m imagematrix.render.readme --check
+	@$(if $(strip $(FILTERS)),,$(RUN) -m imagematrix.render.readme --check)
 
 list: $(VENV)/ready ## list the variants
 	@$(RUN) generate.py --list $(FILTERS)

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import REPOSITORY
 
 PYTHON = """\
@@ -23,6 +25,18 @@ else
     exec {python} "$@"
 fi
 """
+
+
+@pytest.mark.parametrize("verb", ["generate", "check"])
+def test_a_filter_leaves_the_readme_alone(verb: str) -> None:
+    """It tells of all variants, and so needs the locks of all."""
+
+    def commands(*filters: str) -> str:
+        command = ["make", "--dry-run", "--old-file", ".venv/ready", verb, *filters]
+        return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+
+    assert "imagematrix.render.readme" in commands()
+    assert "imagematrix.render.readme" not in commands("PYTHON=3.13")
 
 
 def test_four_at_once_make_one_environment(tmp_path: Path) -> None:

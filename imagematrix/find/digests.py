@@ -14,7 +14,7 @@ from imagematrix.machine import engine, images
 from imagematrix.matrix.loading import load
 from imagematrix.matrix.locks import BASES, read_bases
 from imagematrix.registry import AT_ONCE, Registry
-from imagematrix.writing import write_whole
+from imagematrix.writing import refuse_links, write_whole
 
 
 def newest(registry: Registry, names: Iterable[str]) -> dict[str, str | None]:
@@ -53,6 +53,7 @@ def main(argv: list[str] | None = None) -> int:
         say(f"{name}: {old.get(name, 'not pinned')} -> {lock[name]}")
     say(f"locks/{BASES}: {len(lock)} base images, {len(changed)} changed")
     if not arguments.dry_run and (changed or lock != old):
+        refuse_links(folder, BASES)
         write_whole(folder / BASES, f"{json.dumps(lock, indent=2)}\n".encode())
     if missing:
         raise UserError(f"the registry has no {', '.join(missing)}: correct matrix.yaml")

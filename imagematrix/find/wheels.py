@@ -24,7 +24,7 @@ from imagematrix.find.attestations import AttestationError
 from imagematrix.matrix.loading import load
 from imagematrix.matrix.locks import root
 from imagematrix.matrix.model import Matrix, Python, Variant
-from imagematrix.writing import write_whole
+from imagematrix.writing import refuse_links, write_whole
 
 _MACHINES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
 """Docker's name of a platform -> uv's, https://docs.astral.sh/uv/reference/cli/#uv-pip-compile--python-platform."""
@@ -350,6 +350,7 @@ def leftover(matrix: Matrix, files: Iterable[Path], *, everything: bool) -> set[
 
 def _write(repository: Path, files: dict[Path, str], removed: Iterable[Path], dry_run: bool) -> None:
     """Write what differs, each file whole, and remove what is not needed any more."""
+    refuse_links(repository / "locks", "")
     for path in sorted(removed):
         print(f"{path.relative_to(repository)}: {'would be ' * dry_run}removed")
         if not dry_run:

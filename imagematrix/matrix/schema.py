@@ -402,5 +402,5 @@ def _keys(where: list[str | int]) -> list[str]:
         "exclusions": ExclusionEntry,
         "aliases": AliasEntry,
     }
-    model = MatrixFile if len(where) == 1 else entries[str(where[0])]
+    model = MatrixFile if len(where) == 1 else ProbeEntry if where[2:3] == ["probe"] else entries[str(where[0])]
     return list(model.model_fields)

@@ -255,7 +255,8 @@ def main(argv: list[str] | None = None) -> int:
         plan.print_decisions(decisions, as_json=arguments.json)
         return 1 if any(one.action == "unknown" for one in decisions) else 0
     with tempfile.TemporaryDirectory(prefix="context-") as context:
-        commit.export(root, ["build", *sorted({image.server.runtime for image in matrix.images})], Path(context))
+        runtimes = sorted({variant.image.server.runtime for variant in variants})
+        commit.export(root, ["build", *runtimes], Path(context))
         publisher = Publisher(
             root=root,
             context=Path(context),

@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 import jinja2
@@ -59,41 +60,38 @@ class Rendered:
 def render(matrix: Matrix, root: Path, needed: Iterable[Variant] | None = None) -> Rendered:
     """Return everything that belongs into build/, and the digests of what each variant is made from.
 
-    With `needed`, variants beside these are left out when their locks do not let them be rendered.
+    With `needed`, variants beside these are left out if they cannot be rendered, and what is built on them.
 
     Raises InputError for a lock, a template or a runtime file that is missing or wrong.
     """
-    servers = {image.server for image in matrix.images}
-    templates = {server.template: _template(root, server.template) for server in servers}
-    runtimes = {server: runtime(root, server.runtime) for server in servers}
+    wanted = set(matrix.variants if needed is None else needed)
+    template, folder = cache(partial(_template, root)), cache(partial(runtime, root))
     files: Files = {}
-    variants = matrix.variants if needed is None else renderable(matrix, needed)
-    for variant in variants:
-        files[f"{variant.directory}/Dockerfile"] = _dockerfile(templates[variant.image.server.template], variant)
-        files[f"{variant.directory}/requirements.txt"] = _requirements(variant)
-        files[f"{variant.directory}/image.json"] = as_json(_facts(variant))
-    inputs = {one: input_digest(one, files, runtimes[one.image.server]) for one in variants}
-    files[BAKE] = as_json(_bake(variants, inputs))
+    inputs: dict[Variant, str] = {}
+    for variant in matrix.variants:
+        server, parent = variant.image.server, variant.image.parent
+        if parent and variant.at(parent) not in inputs:
+            continue
+        try:
+            own, plain = _own_files(variant, template(server.template)), folder(server.runtime)
+        except InputError:
+            if variant in wanted:
+                raise
+            continue
+        files |= own
+        inputs[variant] = input_digest(variant, files, plain)
+    files[BAKE] = as_json(_bake(inputs))
     files[JOBS] = as_json(_ci(matrix))
-    files[TAGS] = as_json({variant.name: _tags(variant) for variant in variants})
+    files[TAGS] = as_json({variant.name: _tags(variant) for variant in inputs})
     files["matrix.schema.json"] = as_json({"$comment": NOTICE, **json_schema()})
     files[MANIFEST] = manifest(matrix, files)
     return Rendered(matrix, dict(sorted(files.items())), inputs)
 
 
-def renderable(matrix: Matrix, needed: Iterable[Variant]) -> tuple[Variant, ...]:
-    """Return the variants that can be rendered, in the matrix's order. Raises InputError if a needed one cannot."""
-    wanted = set(needed)
-
-    def has_lock(variant: Variant) -> bool:
-        try:
-            return bool(variant.server_version)
-        except InputError:
-            if variant in wanted:
-                raise
-            return False
-
-    return tuple(variant for variant in matrix.variants if has_lock(variant))
+def _own_files(variant: Variant, template: jinja2.Template) -> Files:
+    """Return the files in a variant's folder."""
+    made = (_dockerfile(template, variant), _requirements(variant), as_json(_facts(variant)))
+    return {f"{variant.directory}/{name}": file for name, file in zip(VARIANT_FILES, made, strict=True)}
 
 
 def describe(variant: Variant) -> dict[str, object]:
@@ -232,7 +230,7 @@ def _facts(variant: Variant) -> dict[str, object]:
     return {key: facts[key] for key in ("image", "tag", "python", "os", "extras", "dropped", "packages")}
 
 
-def _bake(variants: Iterable[Variant], inputs: Mapping[Variant, str]) -> dict[str, object]:
+def _bake(inputs: Mapping[Variant, str]) -> dict[str, object]:
     targets = {
         variant.target: {
             "context": ".",
@@ -240,7 +238,7 @@ def _bake(variants: Iterable[Variant], inputs: Mapping[Variant, str]) -> dict[st
             "tags": list(variant.references),
             "labels": _input_labels(variant, inputs),
         }
-        for variant in variants
+        for variant in inputs
     }
     return {"//": NOTICE, "group": {"default": {"targets": list(targets)}}, "target": targets}
 

@@ -262,6 +262,23 @@ def test_locks_are_written_and_those_of_the_other_kind_removed(repository: Repos
     assert "written" not in repository.run("--python", "3.13", main=wheels.main).out
 
 
+def test_no_lock_is_written_through_a_link(repository: Repository, world: World) -> None:
+    locks = repository.root / "locks"
+    lock = locks / "python3.13.txt"
+    lock.rename(locks / "other.txt")
+    lock.symlink_to("other.txt")
+    before = (locks / "other.txt").read_bytes()
+    done = repository.run("--python", "3.13", main=wheels.main)
+    says = "python3.13.txt:1: is a symbolic link; nothing is written through it; remove it\n"
+    assert (done.status, done.err) == (2, says)
+    locks.rename(repository.root / "elsewhere")
+    locks.symlink_to("elsewhere")
+    done = repository.run("--python", "3.12", main=wheels.main)
+    assert (done.status, done.err.startswith("locks:1: is a symbolic link")) == (2, True)
+    assert "fastapi==0.124.0" not in (locks / "python3.12.txt").read_text()
+    assert (locks / "other.txt").read_bytes() == before
+
+
 def test_all_locks_and_the_tools(repository: Repository, world: World) -> None:
     (repository.root / "pyproject.toml").touch()
     result = repository.run(main=wheels.main)

@@ -40,6 +40,7 @@ MISTAKES = {
     "missing key": ("registry: docker.io\n", "", "registry is missing"),
     "missing key of a Python": (PYTHON_39, '  "3.9":\n', "pythons.3.9.status is missing"),
     "no reason": (f"    reason: {REASON}\n", "", "exclusions.0.reason is missing"),
+    "unknown key of a probe": ("path: /, expect", "pth: /, expect", "probe.pth is unknown; did you mean path? allowed: port, path, e"),
     # wrong types
     "number for a text": ("registry: docker.io", "registry: 1", 'registry: 1 is read as a number; write it in quotes: "1"'),
     "mapping for a text": ("registry: docker.io", "registry: {}", "registry must be text, not a mapping"),

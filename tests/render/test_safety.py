@@ -85,6 +85,21 @@ def test_a_reason_is_shown_in_the_readme_and_nothing_more(repository: Repository
     assert path.read_bytes() == once
 
 
+@pytest.mark.parametrize("template", [None, "{% for", "{{ nothing }}"], ids=["missing", "no template", "undefined"])
+def test_a_filter_needs_only_the_template_of_what_it_names(repository: Repository, template: str | None) -> None:
+    entry = "  another:\n    title: T\n    description: D\n    server: hypercorn\n    template: templates/another.j2\n"
+    entry += '    runtime: runtime\n    probe: {port: 80, expect: x}\n    packages: ["hypercorn>=0.17.3"]\n'
+    repository.edit("  hypercorn-fastapi:\n", f"{entry}  hypercorn-fastapi:\n")
+    if template is not None:
+        (repository.root / "templates/another.j2").write_text(template)
+    assert repository.run().err.startswith("templates/another.j2:")
+    result = repository.run("--image", "hypercorn-fastapi")
+    assert result.status == 0, result.err
+    assert (repository.build / "hypercorn-fastapi/python3.13-slim/Dockerfile").exists()
+    assert not (repository.build / "another").exists()
+    assert repository.run("--image", "another").err.startswith("templates/another.j2:")
+
+
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_text("damaged\n")])
 def test_a_filter_needs_only_the_locks_of_what_it_names(repository: Repository, damage: object) -> None:
     damage(repository.root / "locks/python3.8.txt")  # type: ignore[operator]
