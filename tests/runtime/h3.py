@@ -50,20 +50,24 @@ class Client(QuicConnectionProtocol):
         self.answers: dict[int, tuple[asyncio.Future[tuple[int, bytes]], list[Any]]] = {}
         self.terminated: asyncio.Future[ConnectionTerminated] = asyncio.get_running_loop().create_future()
 
-    async def get(self, path: str = "/", more: Iterable[tuple[str, str]] = ()) -> tuple[int, bytes]:
-        """Return status and body of `GET path` with `more` headers.
+    async def get(
+        self, path: str = "/", more: Iterable[tuple[str, str]] = (), body: bytes = b""
+    ) -> tuple[int, bytes]:
+        """Return status and body of `GET path`, or of a POST where there is a `body`, with `more` headers.
 
         Raises Rejected, or ConnectionError when the connection ends before.
         """
         stream = self._quic.get_next_available_stream_id()
         headers = [
-            (b":method", b"GET"),
+            (b":method", b"POST" if body else b"GET"),
             (b":scheme", b"https"),
             (b":authority", b"localhost"),
             (b":path", path.encode()),
             *((name.encode(), value.encode()) for name, value in more),
         ]
-        self.http.send_headers(stream, headers, end_stream=True)
+        self.http.send_headers(stream, headers, end_stream=not body)
+        if body:
+            self.http.send_data(stream, body, end_stream=True)
         future: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
         self.answers[stream] = (future, [0, b""])
         self.transmit()

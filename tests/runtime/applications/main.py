@@ -87,6 +87,9 @@ async def http(scope, receive, send):
                 os.execvp("sleep", ["sleep", "0.2"])
             os._exit(0)
         os.wait()
+    elif path == "/stream":
+        await stream(query, send)
+        return
     elif path == "/missing":
         status = 404
     size = int(query.get("size", "0"))
@@ -109,6 +112,15 @@ async def http(scope, receive, send):
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+async def stream(query, send):
+    """Answer with `pieces` of `size` bytes each, `seconds` apart."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+    for _ in range(int(query["pieces"])):
+        await send({"type": "http.response.body", "body": b"x" * int(query["size"]), "more_body": True})
+        await sleep(float(query["seconds"]))
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def websocket(scope, receive, send):

@@ -1,0 +1,117 @@
+"""Clients that are Python libraries: httpx with HTTP/2 and HTTP/1.1, aioquic's HTTP/3."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import ssl
+from typing import Any
+
+import httpx
+
+from tests.runtime import h3
+from tests.runtime.goodbye.counts import Clients, Traffic
+
+LIMIT = 60  # seconds for an answer
+
+
+class Httpx(Clients):
+    """HTTP/2 of httpx, which sends what was never begun again by itself, but for an upload that is not over."""
+
+    http2 = True
+
+    def __init__(self, traffic: Traffic, urls: list[str]) -> None:
+        super().__init__(traffic, urls)
+        self._tls = ssl.create_default_context()
+
+    async def run(self) -> None:
+        await asyncio.gather(*[self._connection() for _ in range(self.traffic.connections)])
+
+    def transport(self, **settings: Any) -> httpx.AsyncHTTPTransport:
+        return httpx.AsyncHTTPTransport(http1=not self.http2, http2=self.http2, verify=self._tls, **settings)
+
+    async def _connection(self) -> None:
+        async with httpx.AsyncClient(transport=self.transport(), base_url=self.cleartext, timeout=LIMIT) as client:
+            await asyncio.gather(*[self._ask(client) for _ in range(self.traffic.at_once)])
+
+    async def _ask(self, client: httpx.AsyncClient) -> None:
+        while not self.stopping:
+            sent: list[int] = []
+            try:
+                answer = await client.request(
+                    "POST" if self.traffic.body else "GET",
+                    self.traffic.path,
+                    content=self.traffic.body or None,
+                    extensions={"trace": self._trace(sent)},
+                )
+            except httpx.HTTPError as error:
+                self._count_failure(sent, error)
+            else:
+                if answer.status_code == 200 and len(answer.content) == self.traffic.size:
+                    self.counts.answered += 1
+                else:
+                    self.counts.lost.append(f"{answer.status_code} with {len(answer.content)} bytes")
+            self.counts.again += max(0, len(sent) - 1)
+
+    def _trace(self, sent: list[int]) -> Any:
+        async def trace(name: str, info: dict[str, Any]) -> None:
+            if name.endswith("send_request_headers.started"):
+                self.counts.sent += 1
+                sent.append(info.get("stream_id", 0))
+            self.counts.connections += name in ("connection.connect_tcp.complete", "connection.connect_unix_socket.complete")
+
+        return trace
+
+    def _count_failure(self, sent: list[int], error: Exception) -> None:
+        named = re.search(r"last_stream_id:(\d+)", str(error))
+        if named and sent and sent[-1] > int(named[1]):
+            self.counts.again += 1
+        else:
+            self.counts.lost.append(f"{sent}: {error!r}")
+
+
+class Http1(Httpx):
+    """HTTP/1.1 of httpx, with connections that are kept alive."""
+
+    http2 = False
+    again_for_each_connection = 0
+
+
+class Proxied(Http1):
+    """HTTP/1.1 of httpx to a proxy's unix socket; the proxy makes of it what it likes."""
+
+    def transport(self, **settings: Any) -> httpx.AsyncHTTPTransport:
+        return super().transport(uds=self.urls[0], **settings)
+
+    @property
+    def cleartext(self) -> str:
+        return "http://proxy"
+
+
+class Http3(Clients):
+    """HTTP/3 of aioquic."""
+
+    async def run(self) -> None:
+        await asyncio.gather(*[self._connections() for _ in range(self.traffic.connections)])
+
+    async def _connections(self) -> None:
+        port = int(self.urls[-1].rpartition(":")[2])
+        while not self.stopping:
+            async with h3.connected(("127.0.0.1", port)) as session:
+                self.counts.connections += 1
+                await asyncio.gather(*[self._ask(session) for _ in range(self.traffic.at_once)])
+
+    async def _ask(self, session: h3.Client) -> None:
+        while not (self.stopping or session.first_unserved or session.terminated.done()):
+            self.counts.sent += 1
+            try:
+                status, body = await session.get(self.traffic.path, body=self.traffic.body)
+            except h3.Rejected:
+                self.counts.again += 1
+            except (ConnectionError, TimeoutError) as error:
+                self.counts.lost.append(repr(error))
+            else:
+                if status == 200 and len(body) == self.traffic.size:
+                    self.counts.answered += 1
+                else:
+                    self.counts.lost.append(f"{status} with {len(body)} bytes")
