@@ -1,20 +1,27 @@
 """A relay that reads along: it counts by the RFC what becomes of each request of an HTTP/2 client (RFC 9113, 6.8).
 
-For programs that do not say themselves why a request failed.
+For programs that do not say themselves why a request failed. It is slow to read what the server sends, as a client far
+away is: what a server that closes too early has sent is lost to it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ssl
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 from h2.errors import ErrorCodes
 from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, RstStreamFrame
 
+from tests.runtime.certificates import Authority
 from tests.runtime.goodbye.counts import Counts
 
 PREFACE = len(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+SLOW = 0.01  # seconds for which what the server sends is not read
+CLOSING = 1.0  # seconds that each end has to close when the other has
 READ = GoAwayFrame, HeadersFrame, RstStreamFrame
 
 
@@ -78,35 +85,49 @@ class Connection:
 
 
 @asynccontextmanager
-async def tap(address: tuple[str, int], counts: Counts) -> AsyncIterator[tuple[str, int]]:
+async def tap(address: tuple[str, int], counts: Counts, tls: bool = False) -> AsyncIterator[tuple[str, int]]:
     """Relay to `address` and count; yield where clients connect to. All connections have ended after the block."""
     tasks: set[asyncio.Task[None]] = set()
+    above_tls, below_tls = contexts() if tls else (None, None)
 
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         tasks.add(task)
-        connection = Connection(counts)
-        try:
-            above, below = await asyncio.open_connection(*address)
-            await asyncio.gather(
-                _copy(reader, below, Frames(connection.sent, PREFACE)), _copy(above, writer, Frames(connection.received))
-            )
-        finally:
-            connection.end()
+        with suppress(OSError):  # nobody listens
+            server = await asyncio.open_connection(*address, ssl=above_tls)
+            connection = Connection(counts)
+            sending = asyncio.create_task(_copy(reader, server[1], Frames(connection.sent, PREFACE)))
+            receiving = asyncio.create_task(_copy(server[0], writer, Frames(connection.received), SLOW))
+            await asyncio.wait([sending, receiving], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([sending, receiving], timeout=CLOSING)
+            server[1].close()
             writer.close()
+            await asyncio.gather(sending, receiving)
+            connection.end()
 
-    server = await asyncio.start_server(relay, "127.0.0.1", 0)
-    async with server:
-        yield server.sockets[0].getsockname()
+    async with await asyncio.start_server(relay, "127.0.0.1", 0, ssl=below_tls) as listening:
+        yield listening.sockets[0].getsockname()
         await asyncio.gather(*tasks)
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, frames: Frames) -> None:
+def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Return the TLS of a client that trusts everybody, and that of a server."""
+    client, server = ssl.create_default_context(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+    with tempfile.TemporaryDirectory() as directory:
+        server.load_cert_chain(*Authority(Path(directory)).issue())
+    for context in (client, server):
+        context.set_alpn_protocols(["h2"])
+    return client, server
+
+
+async def _copy(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, frames: Frames, slow: float = 0.0
+) -> None:
     with suppress(OSError):
         while data := await reader.read(65536):
             frames.feed(data)
             writer.write(data)
             await writer.drain()
-    with suppress(OSError):
-        writer.write_eof()
+            await asyncio.sleep(slow)

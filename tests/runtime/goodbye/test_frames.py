@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 
+import pytest
 from h2.errors import ErrorCodes
 from hpack import Encoder
 from hyperframe.frame import (
@@ -59,6 +60,17 @@ class Client:
         frame.parse_body(memoryview(self._take(length)))
         return frame
 
+    def ping(self) -> PingFrame:
+        """Read until a ping."""
+        frame = self.read()
+        while not isinstance(frame, PingFrame):
+            frame = self.read()
+        return frame
+
+    def hear(self, ping: PingFrame) -> None:
+        """Answer a ping."""
+        self.sock.sendall(PingFrame(0, opaque_data=ping.opaque_data, flags=["ACK"]).serialize())
+
     def _take(self, length: int) -> bytes:
         while len(self._buffer) < length:
             data = self.sock.recv(65536)
@@ -97,8 +109,7 @@ def test_a_client_with_several_requests_hears_an_announcement_a_ping_and_the_las
                 assert any(isinstance(frame, HeadersFrame) for frame in read), "served until it is announced"
                 read = client.answer(client.ask("/"))
             assert read[-1].last_stream_id == NO_LAST_STREAM, "an announcement names no last stream"
-            ping = next(frame for frame in read if isinstance(frame, PingFrame))
-            client.sock.sendall(PingFrame(0, opaque_data=ping.opaque_data, flags=["ACK"]).serialize())
+            client.hear(next(frame for frame in read if isinstance(frame, PingFrame)))
             final = client.answer(0)[-1]
             assert isinstance(final, GoAwayFrame)
             assert final.last_stream_id == client.stream, "all that was sent before it was heard is served"
@@ -108,6 +119,51 @@ def test_a_client_with_several_requests_hears_an_announcement_a_ping_and_the_las
             assert reset.error_code == ErrorCodes.REFUSED_STREAM, "it may be sent again"
         one.kill(signal.SIGQUIT)
         assert one.wait() == 0
+
+
+@every_class
+def test_a_connection_is_not_closed_before_its_client_has_read_the_last_answer(
+    server: Launch, worker_class: str
+) -> None:
+    with server(WORKER_CLASS=worker_class, WEB_CONCURRENCY=1) as one:
+        one.serving()
+        with Client(one.address) as client:
+            last = client.ask("/slow?seconds=3")
+            one.wait_events("slow", 1)
+            one.kill(signal.SIGTERM)
+            for final in (False, True):
+                read = client.answer(client.ask("/"))
+                while not isinstance(read[-1], GoAwayFrame):
+                    read = client.answer(client.ask("/"))
+                assert (read[-1].last_stream_id < NO_LAST_STREAM) == final
+                client.hear(next(frame for frame in read if isinstance(frame, PingFrame)))
+            while not (ends(frame := client.read()) and frame.stream_id == last):
+                pass
+            client.hear(client.ping())
+            with pytest.raises(EOFError):
+                client.read()
+        assert one.wait() == 0
+
+
+@every_class
+def test_a_client_that_has_made_one_request_so_far_may_send_many_until_it_has_heard(
+    server: Launch, worker_class: str
+) -> None:
+    """As curl does, whose first request finds out whether the connection takes several."""
+    with server(WORKER_CLASS=worker_class, WEB_CONCURRENCY=1) as one:
+        one.serving()
+        with Client(one.address) as client:
+            client.answer(client.ask("/"))
+            one.kill(signal.SIGHUP)
+            frame = client.read()
+            while not isinstance(frame, GoAwayFrame):
+                frame = client.read()
+            assert frame.last_stream_id == NO_LAST_STREAM
+            streams = {client.ask("/") for _ in range(20)}
+            while streams:
+                frame = client.read()
+                assert not isinstance(frame, RstStreamFrame)
+                streams -= {frame.stream_id} if ends(frame) else set()
 
 
 @every_class

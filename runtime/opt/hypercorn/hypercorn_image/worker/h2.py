@@ -35,6 +35,7 @@ from hypercorn_image.worker.untold import Untold
 
 QUIET = 0.3  # seconds that a quiet moment is waited for, before a new request brings the announcement
 HEARD = 3.0  # seconds that a client gets to hear a GOAWAY or a ping, on a busy machine too
+CLOSE = 0.5  # seconds that a client gets to close when it has heard and read all
 HOLD = 10.0  # seconds that requests wait for those in progress
 TURN = 0.05  # seconds between pings that only give a client something to read
 _PING, _TURN = b"good bye", b"any turn"
@@ -147,12 +148,13 @@ class _Connection(H2Protocol):
             await self.send(RawData(data=data))
 
     def _say_at_quiet_moment(self) -> None:
-        if not self._multiplexes:
-            self._say_last()
-        elif self._made_with_h2:
+        if not self._made_with_h2:
+            if not self._announced:
+                self._announce()  # many requests may be on their way already
+        elif self._multiplexes:
             self._ask()
-        elif not self._announced:
-            self._announce()  # many requests may be on their way already
+        else:
+            self._say_last()
 
     async def _give_turns(self) -> None:
         """Send pings until requests are held, which has its own, or good-bye is said.
@@ -201,7 +203,7 @@ class _Connection(H2Protocol):
         await self._say_last_by(limit)
         await self._wait_until_heard()
         if self.idle and not self.closed:
-            await self._write(Updated(idle=True))
+            await self.send(Updated(idle=True))
 
     async def _say_last_by(self, limit: float) -> None:
         """Return when good-bye has been said; say it at the time `limit` if nothing else was the reason to."""
@@ -237,7 +239,23 @@ class _Connection(H2Protocol):
         """Pass on what Hypercorn's server is told. It closes what is idle: not before the client has heard good-bye."""
         if isinstance(event, Updated) and event.idle and self._farewell.left_at is not None:
             await self._wait_until_heard()
+            await self._let_client_close()
         await self._write(event)
+
+    async def _let_client_close(self) -> None:
+        """Wait until the client has read the last answers, and has closed or has had the time to.
+
+        What it sends to a closed connection, as a WINDOW_UPDATE, has the kernel reset it, and answers that it has not read
+        are lost. Clients made with h2 have read them before they hear good-bye.
+        """
+        if not self._ended or self._made_with_h2:
+            return
+        self._ping()
+        await self._flush()
+        await self._wait_until_heard()
+        limit = time.monotonic() + CLOSE
+        while not self.closed and time.monotonic() < limit:
+            await self.context.sleep(0.005)
 
     async def _wait_until_heard(self) -> None:
         while self.is_awaited:
