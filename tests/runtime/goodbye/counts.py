@@ -28,16 +28,13 @@ class Counts:
 
     def __str__(self) -> str:
         return (
-            f"{self.connections} connections, {self.sent} sent, {self.answered} answered, {self.again} to be sent again, "
-            f"{len(self.lost)} lost"
+            f"{self.connections} connections, {self.sent} sent, {self.answered} answered, "
+            f"{self.again} to be sent again, {len(self.lost)} lost"
         )
 
 
 class Clients:
     """Clients that send `traffic` to one of the URLs of a server until `stopping`, and count."""
-
-    again_for_each_connection = 1
-    """How many requests a connection may have to send again when its worker is replaced."""
 
     def __init__(self, traffic: Traffic, urls: list[str]) -> None:
         self.traffic, self.urls = traffic, urls
@@ -46,6 +43,11 @@ class Clients:
     async def run(self) -> None:
         """Send requests on one connection after another."""
         raise NotImplementedError
+
+    @property
+    def again_for_each_connection(self) -> int:
+        """How many requests a connection may have to send again when its worker is replaced."""
+        return 1
 
     @property
     def cleartext(self) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
 
 from tests.runtime.goodbye.counts import Clients
-from tests.runtime.server import Server
+from tests.runtime.haproxy import answered_by
+from tests.runtime.server import Server, launch, wait_for
 
 MORE = 20  # answers, at least, between two reloads or stops
 
@@ -45,3 +47,46 @@ async def wear_out(clients: Clients, requests: int) -> None:
     """Have so many requests answered by a server that has MAX_REQUESTS."""
     async with sending(clients):
         await more_answers(clients, requests)
+
+
+class Stoppable:
+    """A server that is stopped and started again at the same port."""
+
+    def __init__(self, python: str, directory: Path, port: int, **settings: object) -> None:
+        self._python, self._directory, self._port = python, directory, port
+        self._settings = {name: str(value) for name, value in settings.items()} | {"BIND": f"127.0.0.1:{port}"}
+        self.starts = 0
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Stoppable:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def start(self) -> None:
+        """Start it, and wait until it serves. Each start has its own log."""
+        self.starts += 1
+        started = launch(self._python, self._directory / f"{self._port}-{self.starts}", environ=self._settings)
+        self.server = self._stack.enter_context(started).serving()
+
+    def stop(self) -> int:
+        """Stop it and return the exit status."""
+        status = self.server.stop()
+        self._stack.close()
+        return status
+
+    def wait_used(self, proxy: str) -> None:
+        """Wait until the proxy at that unix socket sends it requests."""
+        wait_for(lambda: answered_by(proxy) & {*self.server.children()}, "an answer of the new server")
+
+
+async def stop(one: Stoppable, proxy: str, clients: Clients, times: int) -> None:
+    """Stop one server of the proxy so many times."""
+    async with sending(clients):
+        for _ in range(times):
+            await more_answers(clients)
+            assert await asyncio.to_thread(one.stop) == 0
+            await asyncio.to_thread(one.start)
+            await asyncio.to_thread(one.wait_used, proxy)

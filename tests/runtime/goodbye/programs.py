@@ -51,8 +51,8 @@ class Tapped(Clients):
 class Curl(Tapped):
     """`curl --parallel` over TLS, a process for each connection. It sends what was refused again by itself.
 
-    Once it has heard GOAWAY, curl 7.88 gives up some requests that it has not sent yet: "(16) Error in the HTTP2 framing
-    layer", or "(56) Connection died, tried 5 times". It does the same with nginx that reloads (curl issue 5611).
+    Once it has heard GOAWAY, curl 7.88 gives up some requests that it has not sent yet: "(16) Error in the HTTP2
+    framing layer", or "(56) Connection died, tried 5 times". So it does with nginx that reloads (curl issue 5611).
     """
 
     tls = True

@@ -122,9 +122,7 @@ def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     return client, server
 
 
-async def _copy(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, frames: Frames, slow: float = 0.0
-) -> None:
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, frames: Frames, slow: float = 0.0) -> None:
     with suppress(OSError):
         while data := await reader.read(65536):
             frames.feed(data)

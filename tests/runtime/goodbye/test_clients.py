@@ -12,20 +12,21 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
+from tests.local import free_port
 from tests.runtime.certificates import Authority
 from tests.runtime.goodbye.counts import Clients, Traffic
-from tests.runtime.goodbye.disturbances import reload, wear_out
+from tests.runtime.goodbye.disturbances import Stoppable, reload, stop, wear_out
 from tests.runtime.goodbye.libraries import Http1, Http3, Httpx, Proxied
 from tests.runtime.goodbye.programs import Curl, H2load, Node
 from tests.runtime.haproxy import haproxy
 from tests.runtime.launching import CLASSES, Launch
-from tests.runtime.server import Server
 
 FULL = bool(os.environ.get("FULL"))
 RELOADS = int(os.environ.get("RELOADS", "50" if FULL else "1"))
@@ -67,10 +68,10 @@ class Case(NamedTuple):
         return "-".join([self.clients.__name__.lower(), "{}x{}".format(*self.shape), self.asked, self.worker_class])
 
 
-def cases(asked: list[str]) -> list[Case]:
-    """Return all cases with FULL, else the first of each client; what has no meaning for a client takes turns."""
-    turns, found = itertools.cycle(CLASSES), []
-    for number, (clients, shapes) in enumerate(SHAPES.items()):
+def cases(asked: list[str], of: Iterable[type[Clients]] = SHAPES) -> list[Case]:
+    """Return all cases with FULL, else the first of each client; then what is asked takes turns too."""
+    turns, found = itertools.cycle(CLASSES), list[Case]()
+    for number, (clients, shapes) in enumerate((one, SHAPES[one]) for one in of):
         all_of_it = list(itertools.product(shapes, asked))
         some = [(shapes[0], asked[number % len(asked)])]
         found += [Case(clients, *one, next(turns)) for one in (all_of_it if FULL else some)]
@@ -89,13 +90,13 @@ def run(server: Launch, case: Case, directory: Path, **settings: Any) -> None:
                 asyncio.run(wear_out(clients, REQUESTS))
             else:
                 asyncio.run(reload(one, clients, RELOADS))
-        judge(clients, case, one.log.count(") replaces worker ("))
+        judge(clients, case, f"{one.log.count(') replaces worker (')} workers replaced")
         assert one.stop() == 0
 
 
-def judge(clients: Clients, case: Case, replaced: int) -> None:
+def judge(clients: Clients, case: Case, replaced: str) -> None:
     counts = clients.counts
-    print(f"{case}: {counts}; {replaced} workers replaced")
+    print(f"{case}: {counts}; {replaced}")
     assert counts.lost == []
     assert counts.sent == counts.answered + counts.again
     assert counts.again <= counts.connections * clients.again_for_each_connection
@@ -109,3 +110,18 @@ def test_reloads(server: Launch, case: Case, tmp_path: Path) -> None:
 @pytest.mark.parametrize("case", cases(["gets"]), ids=str)
 def test_max_requests(server: Launch, case: Case, tmp_path: Path) -> None:
     run(server, case, tmp_path, MAX_REQUESTS=50)
+
+
+@pytest.mark.parametrize("case", cases([*ASKED], [Proxied]), ids=str)
+def test_stops_behind_a_proxy(python: str, case: Case, tmp_path: Path) -> None:
+    """HAProxy may connect to the other server where the first refuses; what it has sent it does not send again."""
+    settings = {"WORKER_CLASS": case.worker_class, "ACCESS_LOG": ""}
+    ports = [free_port(), free_port()]
+    retries = ("retries 3", "retry-on conn-failure", "option redispatch 1")
+    servers = [Stoppable(python, tmp_path, port, **settings) for port in ports]
+    with servers[0] as one, servers[1]:
+        addresses = [("127.0.0.1", port) for port in ports]
+        with haproxy(tmp_path, addresses, "proto h2 check inter 100ms fall 1 rise 1", *retries) as path:
+            clients = Proxied(case.traffic, [path])
+            asyncio.run(stop(one, path, clients, RELOADS))
+        judge(clients, case, f"{one.starts - 1} stops")

@@ -88,8 +88,8 @@ async def open_stream(address: Address) -> tuple[asyncio.StreamReader, asyncio.S
 class Http1(Connection):
     """HTTP/1.1, one request after another.
 
-    A server that stops closes what is idle. On a busy machine this client can be held up for so long that its connection
-    is: then it may send the request again (RFC 9112, 9.5).
+    A server that stops closes what is idle. On a busy machine this client can be held up for so long that its
+    connection is: then it may send the request again (RFC 9112, 9.5).
     """
 
     def __init__(self, since: float, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

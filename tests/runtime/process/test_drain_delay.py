@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.runtime.haproxy import haproxy
+from tests.runtime.haproxy import answered_by, haproxy
 from tests.runtime.launching import Launch, every_class
 from tests.runtime.load import Load
 from tests.runtime.process.clients import free_ports
@@ -108,9 +107,3 @@ def test_behind_haproxy_servers_are_replaced_one_by_one_and_no_request_fails(ser
             for one in started:
                 one.__exit__(None, None, None)
     assert (load.lost, load.failures) == (0, [])
-
-
-def answered_by(path: str) -> set[int]:
-    """Return the process ids of the workers that answer through HAProxy."""
-    answers = [request(path, "/") for _ in range(4)]
-    return {json.loads(body)["pid"] for status, _, body in answers if status == 200}

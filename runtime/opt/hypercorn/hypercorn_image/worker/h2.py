@@ -3,14 +3,13 @@
 Hypercorn resets with NO_ERROR what comes after its termination, which no client may send again: one request for each
 busy connection (protocol/h2.py of 0.17.3 and 0.18.0). Here a connection is served until it has said good-bye:
 
-- At a quiet moment, with nothing in progress, it says which request was the last one: in the same write as the end of
-  the last answer, or at once. What the client sends meanwhile is never begun, and refused once the client has heard.
-- Where there is no quiet moment, since the client goes on making requests, a first GOAWAY announces it and names no
-  last request. Once the client has heard it, or has had the time to, the final one follows. Nothing is discarded.
+- A first GOAWAY announces it and names no last request: at a quiet moment, with nothing in progress, in the same write
+  as the end of the last answer, or at once. Where there is no quiet moment it comes with the next request. Once the
+  client has heard it, or has had the time to, the final one follows. Nothing that was sent until then is discarded.
 - A client that is made with h2, as httpx is, cannot read on after a GOAWAY (python-hyper/h2 issue 1181), and httpcore
-  loses even answers that it has read already (its pull request 1054). Where such a client makes several requests at
-  once, new ones are not begun, those in progress are answered, and pings ask whether the answers have been read. Then
-  the final GOAWAY names what was not begun: the client may send it again.
+  loses even answers that it has read already (its pull request 1054). It hears the final one only, at a quiet moment.
+  Where it makes several requests at once, new ones are not begun, those in progress are answered, and pings ask whether
+  the answers have been read. What was not begun the client may send again.
 
 It can go when Hypercorn does the same; the last part when h2 lets its clients read on.
 """
@@ -245,8 +244,8 @@ class _Connection(H2Protocol):
     async def _let_client_close(self) -> None:
         """Wait until the client has read the last answers, and has closed or has had the time to.
 
-        What it sends to a closed connection, as a WINDOW_UPDATE, has the kernel reset it, and answers that it has not read
-        are lost. Clients made with h2 have read them before they hear good-bye.
+        What it sends to a closed connection, as a WINDOW_UPDATE, has the kernel reset it, and answers that it has not
+        read are lost. Clients made with h2 have read them before they hear good-bye.
         """
         if not self._ended or self._made_with_h2:
             return
