@@ -50,9 +50,7 @@ class Client(QuicConnectionProtocol):
         self.answers: dict[int, tuple[asyncio.Future[tuple[int, bytes]], list[Any]]] = {}
         self.terminated: asyncio.Future[ConnectionTerminated] = asyncio.get_running_loop().create_future()
 
-    async def get(
-        self, path: str = "/", more: Iterable[tuple[str, str]] = (), body: bytes = b""
-    ) -> tuple[int, bytes]:
+    async def get(self, path: str = "/", more: Iterable[tuple[str, str]] = (), body: bytes = b"") -> tuple[int, bytes]:
         """Return status and body of `GET path`, or of a POST where there is a `body`, with `more` headers.
 
         Raises Rejected, or ConnectionError when the connection ends before.

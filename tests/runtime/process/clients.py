@@ -105,6 +105,7 @@ class Http1(Connection):
         try:
             head = (await self._reader.readuntil(b"\r\n\r\n")).decode().lower()
         except (asyncio.IncompleteReadError, OSError):
+            self.usable = False
             if self._since - before > IDLE:
                 raise Again from None
             raise
