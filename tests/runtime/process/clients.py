@@ -25,11 +25,7 @@ from aioquic.quic.configuration import QuicConfiguration
 from tests.runtime import h3
 from tests.runtime.server import LIMIT
 
-<<<<<<< HEAD
-=======
-LIMIT = 20.0  # seconds for one answer
 IDLE = 0.4  # seconds; a little less than what `serving.SETTLE` leaves to idle connections
->>>>>>> 5be062a (A client of the histories that was held up may send again what came too late for an idle connection)
 AT_ONCE = 3  # requests on one connection of HTTP/2 or HTTP/3
 REST = 0.02  # seconds between a client's requests: the processor is for the server
 Address = tuple[str, int] | str
