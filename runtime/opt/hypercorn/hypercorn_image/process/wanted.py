@@ -282,7 +282,7 @@ class Wanted:
         """A worker serves."""
         now = self._tick(now)
         worker = self.workers.get(pid)
-        if worker is None or worker.served or worker.killed:
+        if worker is None or worker.killed:
             return
         worker.served = True
         if worker.state is State.LEAVING:  # it began to serve before it heard, and gets the time for its requests
@@ -290,8 +290,7 @@ class Wanted:
             return
         worker.state, worker.limit = State.SERVING, None
         self._slowest = max(self._slowest, now - worker.born)
-        if self._wants(worker.generation):
-            self.fallback = None
+        self.fallback = None  # proved: all that start are of the wanted generation
         if self.serving and self._in(worker.slot, State.SERVING) == [worker]:
             self._actions.append(Started(pid))
 
@@ -407,7 +406,7 @@ class Wanted:
         limits += [worker.patience for worker in self._in(None, State.STARTING)]
         moments = [timer.left(now) for timer in limits if timer is not None]
         if self.stopping is None:
-            waits = [self._slot(slot).wait for slot in range(self.generation.workers) if self._lacks(slot)]
+            waits = [self._slot(slot).wait for slot in range(self.generation.workers)]
             moments += [wait.left(now) for wait in waits if wait is not None and wait.left(now) > 0]
             moments += [self.draining.left(now)] if self.draining is not None else []
         return min(moments, default=None)
