@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import hypercorn.asyncio
 from hypercorn.config import Config
 from hypercorn.logging import AccessLogAtoms, Logger
-from hypercorn_image.worker.http1.connection import Http1
+from hypercorn_image.worker.http1.connection import Connection, Http1
 from hypercorn_image.worker.loop import loop_class
 
 from tests.runtime.http1.application import Application, Events
@@ -160,7 +160,7 @@ def serving(fast: bool, worker_class: str = "asyncio", **options: Any) -> Iterat
         stopping = asyncio.Event()
         http1 = Http1(application, config, {}, loop) if fast else None
         loop.ours = {int(config.bind[0][5:])}
-        loop.front = http1.connection if http1 is not None else None
+        loop.front = functools.partial(Connection, http1) if http1 is not None else None
 
         async def trigger() -> None:
             stop = functools.partial(loop.call_soon_threadsafe, stopping.set)

@@ -63,10 +63,9 @@ def test_a_worker_that_asks_to_be_replaced_is_heard_once() -> None:
     one.leaves(1, "received SIGTERM")
     one.leaves(1, "received SIGTERM")
     assert kinds(react(one, 2.0, [2])) == [wanted.Restarting, Fork]
+    assert one.age(one.workers[2], 3.0) == 1.0
     one.ready(2, 3.0)
     assert react(one, 3.0, []) == [wanted.Replaced(2, 1), wanted.Leave(1, GRACEFUL, last=False, starting=False)]
-    one.leaves(1, "received SIGTERM")
-    assert react(one, 3.0, []) == []
     one.ended(1, "status 0", None, 4.0)
     assert react(one, 4.0, []) == [wanted.Left(1, "status 0")]
 
@@ -220,6 +219,15 @@ def test_a_configuration_is_kept_while_a_worker_serves_it_or_may_be_started_of_i
     assert one.generations() == {1}
 
 
+def test_a_configuration_is_kept_without_a_worker_while_the_new_one_is_not_proved() -> None:
+    one = serving()
+    one.reload(configured(1, 1))
+    react(one, 2.0, [2])
+    one.ended(1, "SIGKILL", None, 3.0)
+    react(one, 3.0, [])
+    assert one.generations() == {0, 1}
+
+
 def test_a_worker_leaves_a_gap_only_when_its_slot_has_no_other() -> None:
     one = serving(workers=2)
     assert one.leaves_a_gap(1)
@@ -256,8 +264,9 @@ def test_a_worker_that_fails_to_start_while_the_server_stops_is_no_failure() -> 
 
 def test_each_worker_is_told_once_that_the_server_stops_at_whatever_time() -> None:
     times = random.Random(0)
-    for _ in range(1000):
-        one, now = serving(), times.uniform(2.0, 1e6)
+    rounded_up = [2.0**20 - GRACEFUL - 0.5 + place * 2.0**-33 for place in range(4)]
+    for now in [*rounded_up, *(times.uniform(2.0, 1e6) for _ in range(200))]:
+        one = serving()
         one.stop("SIGTERM received", now)
         actions = react(one, now, [])
         for _ in range(5):
@@ -294,11 +303,12 @@ def test_sigquit_stops_at_once_and_only_the_first_counts() -> None:
     assert react(one, 10.0 + wanted.AFTER_TIMEOUT, []) == [wanted.Kill(1)]
 
 
-def test_nothing_is_resized_while_the_server_stops() -> None:
+def test_no_worker_is_added_or_replaced_while_the_server_stops() -> None:
     one = serving()
     one.stop("SIGTERM received", 10.0)
     react(one, 10.0, [])
     one.resize(1, "SIGTTIN received")
+    one.leaves(1, "reached max_requests (5)")
     assert react(one, 10.0, []) == []
 
 

@@ -61,7 +61,12 @@ def _h2_dispatch() -> bool:
 def _http1() -> bool:
     import hypercorn
     from hypercorn.protocol.http_stream import ASGIHTTPState  # noqa: F401
-    from hypercorn.utils import UnexpectedMessageError, build_and_validate_headers, suppress_body  # noqa: F401
+    from hypercorn.utils import (  # noqa: F401
+        UnexpectedMessageError,
+        build_and_validate_headers,
+        parse_socket_addr,
+        suppress_body,
+    )
 
     # Not by importlib.metadata: it imports 40 modules, a tenth of a start.
     packages = os.path.dirname(os.path.dirname(hypercorn.__file__))

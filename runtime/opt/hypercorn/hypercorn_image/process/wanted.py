@@ -260,7 +260,7 @@ class Wanted:
     def leaves_a_gap(self, pid: int) -> bool:
         """Tell whether the end of a worker is unexpected, and no other serves or starts in its slot."""
         worker = self.workers.get(pid)
-        if worker is None or worker.state is State.LEAVING or self.stopping is not None:
+        if worker is None or self.stopping is not None:
             return False
         others = self._in(worker.slot, State.STARTING) + self._in(worker.slot, State.SERVING)
         return others == [worker]
@@ -374,7 +374,7 @@ class Wanted:
             self._actions.append(Draining(reason, delay))
             return
         self._stop(reason, now)
-        if at_once and not self._at_once:
+        if at_once:
             self._at_once = True
             self.stopping = Timer(now, 0.0)
 

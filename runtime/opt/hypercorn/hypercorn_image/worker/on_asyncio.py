@@ -81,10 +81,10 @@ class _Serving(Serving):
         self._background: Set[Any] = set()
         self.http1: Any = None
         if reads_http1(worker.config, worker.variables):
-            from hypercorn_image.worker.http1.connection import Http1
+            from hypercorn_image.worker.http1.connection import Connection, Http1
 
             self.http1 = Http1(self.gate, worker.config, self.lifespan.state, loop)
-            loop.front = self.http1.connection
+            loop.front = functools.partial(Connection, self.http1)
 
     async def run(self) -> None:
         self._listen()
@@ -136,8 +136,8 @@ class _Serving(Serving):
                 if not _CANCELS:
                     break
                 serving.cancel()
-        # Hypercorn does not know the connections of `http1`.
-        while self.http1 is not None and self.http1.busy and not await self.is_over():
+        # Hypercorn does not know the connections of `http1`. They are closed once their answers have been sent.
+        while self.http1 is not None and self.http1.connections and not await self.is_over():
             await asyncio.sleep(0.01)
         for transport in list(self.loop.transports):
             transport.abort()

@@ -1,4 +1,4 @@
-"""The bytes of an answer: written here where h11 would send the same, else by h11 itself."""
+"""The bytes of an answer: made here if h11 would send the same, else by h11 itself."""
 
 from typing import Optional
 
@@ -10,43 +10,33 @@ _FRAMING = frozenset((b"transfer-encoding", b"connection", b"host"))  # h11 rewr
 
 
 class Plain:
-    """An answer with a length, or in chunks: its bytes are those that h11 would send."""
+    """An answer with a length or in chunks, with the bytes that h11 would send."""
 
     def __init__(self, head: bytes, length: Optional[int], reusable: bool) -> None:
         self.head, self.reusable = head, reusable
-        self._left = length
-        self._failed = False
+        self._left = length  # below zero once it has failed
 
     def body(self, data: bytes) -> bytes:
         """Return the bytes of a piece of the body. Raises LocalProtocolError, as h11 does."""
-        self._check()
         if self._left is None:
             return b"%x\r\n%b\r\n" % (len(data), data)
         self._left -= len(data)
         if self._left < 0:
-            self._break("Too much data for declared Content-Length")
+            raise h11.LocalProtocolError("Too much data for declared Content-Length")
         return data
 
     def end(self) -> bytes:
         """Return the bytes of the end. Raises LocalProtocolError, as h11 does."""
-        self._check()
         if self._left is None:
             return b"0\r\n\r\n"
-        if self._left > 0:
-            self._break("Too little data for declared Content-Length")
+        if self._left:
+            self._left = -1
+            raise h11.LocalProtocolError("Too little data for declared Content-Length")
         return b""
-
-    def _check(self) -> None:
-        if self._failed:
-            raise h11.LocalProtocolError("Can't send data when our state is ERROR")
-
-    def _break(self, reason: str) -> None:
-        self._failed = True
-        raise h11.LocalProtocolError(reason)
 
 
 def plain_answer(head: Head, status: int, headers: Headers, common: bytes) -> Optional[Plain]:
-    """Return the answer, where h11 would send these very headers; None where it would refuse or rewrite one."""
+    """Return the answer; None if h11 would refuse or rewrite one of `headers`."""
     if not 200 <= status < 600 or status in (204, 304) or head.method == "HEAD":
         return None
     length: Optional[int] = None
@@ -98,10 +88,3 @@ class ByH11:
 def lines_of(headers: Headers) -> bytes:
     """Return headers as they are sent."""
     return b"".join([b"%b: %b\r\n" % pair for pair in headers])
-
-
-def are_plain(headers: Headers) -> bool:
-    """Tell whether h11 would send these headers as they are."""
-    return all(
-        NAME.fullmatch(name) and VALUE.fullmatch(value) and name.lower() not in _FRAMING for name, value in headers
-    )

@@ -2,17 +2,18 @@
 
 import asyncio
 import contextlib
-import socket
 import time
 from typing import Any, Callable, Dict, Optional, Set, Tuple
 
-from hypercorn_image.worker.http1.answer import are_plain, lines_of
+from hypercorn.utils import parse_socket_addr
+
+from hypercorn_image.worker.http1.answer import lines_of
 from hypercorn_image.worker.http1.head import Head, Headers, read_head
 from hypercorn_image.worker.http1.request import Request
 
-_WAITING = 2**16  # bytes of the next requests that are read while one is in progress
+_WAITING = 2**16  # bytes of further requests that are read while one is in progress
 _END_LATER = 0.02  # seconds
-_LINGER = 1.0  # seconds that the rest of a body may take whose answer has been sent
+_LINGER = 1.0  # seconds that the rest of a body may take after its answer
 
 
 class Http1:
@@ -26,63 +27,57 @@ class Http1:
         self.terminated = False
         self.connections: Set["Connection"] = set()
         self._second = 0
-        self._common: Tuple[Headers, bytes, bool] = ([], b"", True)
-
-    def connection(self, hand_over: Callable[[Any, bytes], Any]) -> "Connection":
-        """Return the protocol of a new connection. `hand_over` gives a transport and its data to Hypercorn's."""
-        return Connection(self, hand_over)
-
-    @property
-    def busy(self) -> bool:
-        """Whether a request is in progress."""
-        return any(one.request is not None for one in self.connections)
+        self._common: Tuple[Headers, bytes] = ([], b"")
 
     def terminate(self) -> None:
-        """Close the connections that are idle; the others are closed after their answer."""
+        """Close the idle connections now, the others after their answer."""
         self.terminated = True
-        for one in list(self.connections):
-            if one.request is None:
-                one.close()
+        for connection in list(self.connections):
+            if connection.request is None:
+                connection.close()
 
-    def common_headers(self) -> Tuple[Headers, bytes, bool]:
-        """Return the headers of every answer, the same as bytes, and whether they are plain. Made once a second."""
+    def common_headers(self) -> Tuple[Headers, bytes]:
+        """Return the headers of every answer, and the same as bytes. Made once a second."""
         now = int(time.time())
         if now != self._second:
             headers = self.config.response_headers("h11")
             self._second = now
-            self._common = (headers, lines_of(headers), are_plain(headers))
+            self._common = (headers, lines_of(headers))
         return self._common
 
 
 class Connection(asyncio.Protocol):
-    """One connection, until it ends or is handed over. `request` is the one in progress."""
+    """One connection, until it ends or is handed over. `request` is the one in progress.
+
+    `hand_over` passes a transport and its data on to Hypercorn's protocol, and returns that.
+    """
 
     def __init__(self, http1: Http1, hand_over: Callable[[Any, bytes], Any]) -> None:
         self.http1, self.loop = http1, http1.loop
         self.request: Optional[Request] = None
         self._hand_over = hand_over
-        self._buffer = b""  # of a request that has not begun
+        self._buffer = b""  # data of requests that have not begun
         self._eof = self._lost = self._reading_paused = False
-        self._writable: Optional["asyncio.Future[None]"] = None
+        self._writable = asyncio.Event()
+        self._writable.set()
         self._timer: Optional[asyncio.TimerHandle] = None
 
-    # ---- what the transport says -------------------------------------------------------------------------------------
-
     def connection_made(self, transport: Any) -> None:
-        """Begin, or hand over at once what TLS has agreed to be HTTP/2."""
+        """Begin, or hand the connection over at once if TLS has agreed on HTTP/2."""
         self.transport = transport
         ssl_object = transport.get_extra_info("ssl_object")
         self.tls = ssl_object is not None
         if self.tls and ssl_object.selected_alpn_protocol() == "h2":
             self._give_away()
             return
-        self.client = _address(transport, "peername")
-        self.server = _address(transport, "sockname")
+        family = transport.get_extra_info("socket").family
+        self.client = parse_socket_addr(family, transport.get_extra_info("peername"))
+        self.server = parse_socket_addr(family, transport.get_extra_info("sockname"))
         self.http1.connections.add(self)
         self._become_idle()
 
     def data_received(self, data: bytes) -> None:
-        """Read on: a body, or the next head, which waits while an answer is in progress."""
+        """Read the body, or the next head, which waits while an answer is in progress."""
         request = self.request
         if request is not None and request.missing:
             data = request.take_body(data)
@@ -102,7 +97,7 @@ class Connection(asyncio.Protocol):
         if self.request is not None:
             self._end_of_input(self.request)
         elif self._buffer:
-            self._refuse()
+            self._give_away()
         else:
             self.close()
         return not self.tls
@@ -118,16 +113,12 @@ class Connection(asyncio.Protocol):
             self.request.disconnect()
 
     def pause_writing(self) -> None:
-        """The client does not take what is written: `drain` waits."""
-        self._writable = self.loop.create_future()
+        """The client does not read what is written: `drain` waits."""
+        self._writable.clear()
 
     def resume_writing(self) -> None:
-        """The client has taken enough."""
-        if self._writable is not None and not self._writable.done():
-            self._writable.set_result(None)
-        self._writable = None
-
-    # ---- reading -----------------------------------------------------------------------------------------------------
+        """The client has read enough."""
+        self._writable.set()
 
     def _begin(self) -> None:
         """Begin the request in the buffer, if its head is complete."""
@@ -135,10 +126,8 @@ class Connection(asyncio.Protocol):
         end = data.find(b"\r\n\r\n")
         if end < 0:
             unusual = data[0] < 0x21 or b"\n\n" in data or b"\n\r\n" in data
-            if unusual or len(data) > self.http1.config.h11_max_incomplete_size:
+            if unusual or self._eof or len(data) > self.http1.config.h11_max_incomplete_size:
                 self._give_away()
-            elif self._eof:
-                self._refuse()
             return
         head = read_head(data[: end + 2])
         if head is None or not self._is_served(head):
@@ -153,25 +142,19 @@ class Connection(asyncio.Protocol):
             self._end_of_input(request)
 
     def _is_served(self, head: Head) -> bool:
-        """Tell whether SERVER_NAMES has the request's host. Hypercorn says no to the others."""
+        """Tell whether SERVER_NAMES has the request's host. Hypercorn answers all others."""
         names = self.http1.config.server_names
         return not names or dict(head.headers)[b"host"].decode("latin-1") in names
 
     def _give_away(self) -> None:
-        """Give the connection to Hypercorn, with what has not been read."""
+        """Hand the connection over to Hypercorn, with the data that was not used."""
         self.http1.connections.discard(self)
         if self._timer is not None:
             self._timer.cancel()
         self.resume_reading()
         inner = self._hand_over(self.transport, self._buffer)
-        if self._eof:  # Hypercorn does not say 400 where data and their end come together
+        if self._eof:  # Hypercorn does not answer 400 if data and their end come together
             self.loop.call_later(_END_LATER, inner.eof_received)
-
-    def _refuse(self) -> None:
-        """Answer 400 to a head that is never completed."""
-        _, lines, _ = self.http1.common_headers()
-        self.write(b"HTTP/1.1 400 \r\ncontent-length: 0\r\nconnection: close\r\n" + lines + b"\r\n")
-        self.close()
 
     def _end_of_input(self, request: Request) -> None:
         if request.answered:
@@ -193,23 +176,20 @@ class Connection(asyncio.Protocol):
             self._reading_paused = False
             self.transport.resume_reading()
 
-    # ---- writing -----------------------------------------------------------------------------------------------------
-
     def write(self, data: bytes) -> None:
         """Write, unless the connection has been lost."""
         if data and not self._lost and not self.transport.is_closing():
             self.transport.write(data)
 
     async def drain(self) -> None:
-        """Wait until the client has taken enough of what was written."""
-        if self._writable is not None:
-            await asyncio.shield(self._writable)
+        """Wait until the client has read enough of what was written."""
+        await self._writable.wait()
 
     def finish(self, request: Request, reusable: bool) -> None:
-        """An answer has ended, whole or not: go on with the next request, or close.
+        """Go on with the next request after an answer has ended, or close.
 
-        Where a body is still on its way it is read and forgotten for a while. A close would reset the connection, and
-        the client might lose the answer (RFC 9112, 9.6). Hypercorn closes, having read more of it before it answers.
+        If the body is still arriving, its rest is read and dropped first, for a while: a close would reset the
+        connection, and the client might lose the answer (RFC 9112, 9.6).
         """
         if self.request is not request:
             return
@@ -235,8 +215,6 @@ class Connection(asyncio.Protocol):
                 self.transport.write_eof()
         self.transport.close()
 
-    # ---- keep-alive --------------------------------------------------------------------------------------------------
-
     def _become_idle(self) -> None:
         # One timer for each connection, not for each request: making it would cost more than reading the request.
         self._idle_since = self.loop.time()
@@ -252,12 +230,3 @@ class Connection(asyncio.Protocol):
             self._timer = self.loop.call_later(left, self._look)
         else:
             self.close()
-
-
-def _address(transport: Any, name: str) -> Optional[Tuple[Any, ...]]:
-    """Return an address as an ASGI scope has it: none of a unix socket, two fields of an IPv6 one."""
-    family = transport.get_extra_info("socket").family
-    found = transport.get_extra_info(name)
-    if family == socket.AF_INET:
-        return tuple(found)
-    return tuple(found[:2]) if family == socket.AF_INET6 else None

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from typing import Any, Deque, Dict, List, Optional, Union
+from typing import Any, Deque, Dict, Optional, Union
 from urllib.parse import unquote
 
 import h11
@@ -30,8 +30,8 @@ class Request:
         self.closed = False
         self._state = ASGIHTTPState.REQUEST
         self._events: Deque[Dict[str, Any]] = deque()
-        self._waiting: List["asyncio.Future[None]"] = []
-        self._answer: Union["Plain", "ByH11"]
+        self._arrived = asyncio.Event()
+        self._answer: Union[Plain, ByH11]
         self._h11: Optional[ByH11] = None
         self._response: Dict[str, Any] = {}
         self._unsent = b""  # a head, until the loop's next turn or the body that is sent before it
@@ -85,14 +85,12 @@ class Request:
                 if not self.closed and self._state is ASGIHTTPState.REQUEST:
                     await self._answer_error(500)
                 await self._end()
-            except h11.LocalProtocolError:  # h11 has failed for good: Hypercorn says nothing more
+            except h11.LocalProtocolError:  # h11 has failed for good: Hypercorn sends nothing more
                 self.closed = True
                 self._connection.finish(self, False)
 
-    # ---- what comes from the client ----------------------------------------------------------------------------------
-
     def take_body(self, data: bytes) -> bytes:
-        """Take what is the body's of `data`; return the rest."""
+        """Take the body's part of `data`; return the rest."""
         body, rest = data[: self.missing], data[self.missing :]
         self.missing -= len(body)
         for start in range(0, len(body), _PIECE):
@@ -107,19 +105,17 @@ class Request:
         self._events.append(event)
         if len(self._events) >= self._connection.http1.config.max_app_queue_size:
             self._connection.pause_reading()
-        for waiting in self._waiting:
-            if not waiting.done():
-                waiting.set_result(None)
+        self._arrived.set()
 
     def disconnect(self) -> None:
-        """The client has gone, or sends no more: it may read the answer still."""
+        """The client has gone, or sends no more. It may still read the answer."""
         if not self.closed:
             self.closed = True
             self._logging = self._connection.loop.create_task(self._log(None))
             self._put({"type": "http.disconnect"})
 
     def break_off(self) -> None:
-        """The client's body ends too early: answer 400 where nothing was answered, and close."""
+        """The client's body ends too early: answer 400, unless an answer has begun, and close."""
         if self._state is ASGIHTTPState.REQUEST:
             answer = ByH11(self._data)
             answer.begin(400, [*_LAST_ANSWER, *self._connection.http1.common_headers()[0]])
@@ -130,25 +126,19 @@ class Request:
         self.disconnect()
 
     async def receive(self) -> Dict[str, Any]:
-        """Return the next event: of the body, then of the end of the connection or the answer."""
+        """Return the next event: parts of the body, then the disconnect."""
         while not self._events:
             if self.closed:
                 return {"type": "http.disconnect"}
-            waiting = self._connection.loop.create_future()
-            self._waiting.append(waiting)
-            try:
-                await waiting
-            finally:
-                self._waiting.remove(waiting)
+            self._arrived.clear()
+            await self._arrived.wait()
         event = self._events.popleft()
         if len(self._events) < self._connection.http1.config.max_app_queue_size:
             self._connection.resume_reading()
         return event
 
-    # ---- what comes from the application -----------------------------------------------------------------------------
-
     async def send(self, message: Dict[str, Any]) -> None:
-        """Send what `message` says; raises what Hypercorn raises of one that is not allowed now."""
+        """Send `message`; raises what Hypercorn raises if it is not allowed now."""
         kind = message["type"]
         if kind == "http.response.body" and self._state is ASGIHTTPState.RESPONSE:
             await self._send_body(message)
@@ -161,8 +151,8 @@ class Request:
             raise UnexpectedMessageError(self._state, kind)
 
     def _begin_answer(self, status: int, headers: Headers) -> None:
-        common, lines, plain = self._connection.http1.common_headers()
-        answer: Any = plain_answer(self._head, status, headers, lines) if plain and self._h11 is None else None
+        common, lines = self._connection.http1.common_headers()
+        answer: Any = plain_answer(self._head, status, headers, lines) if self._h11 is None else None
         if answer is None:
             answer = self._h11 = self._h11 or ByH11(self._data)
             answer.begin(status, [*headers, *common])
@@ -186,7 +176,7 @@ class Request:
         if last and not self._response.get("trailers", False):
             try:
                 data += self._answer.end()
-            finally:  # also where it raises
+            finally:  # also if it raises
                 self._flush(data)
             await self._connection.drain()
             self._state = ASGIHTTPState.CLOSED
@@ -208,7 +198,7 @@ class Request:
         await self._connection.http1.config.log.access(self.scope, response, time.time() - self._started)
 
     async def _end(self) -> None:
-        """The answer has ended, whole or not: tell the application, and go on with the connection."""
+        """End the answer, complete or not: tell the application, and go on with the connection."""
         self._flush()
         if not self.closed:
             self.closed = True
