@@ -20,6 +20,10 @@ class Outcome:
 def print_outcomes(outcomes: list[Outcome], *, as_json: bool = False) -> Counter[str]:
     """Print what became of each variant, unless all are current; return how many there are of each status."""
     columns = ("variant", "status", "digest", "reason")
-    if as_json or any(one.status != "current" for one in outcomes):
-        report(columns, [(one.variant.name, one.status, one.digest, one.reason) for one in outcomes], as_json=as_json)
-    return counted(one.status for one in outcomes)
+    if as_json or any(outcome.status != "current" for outcome in outcomes):
+        report(
+            columns,
+            [(outcome.variant.name, outcome.status, outcome.digest, outcome.reason) for outcome in outcomes],
+            as_json=as_json,
+        )
+    return counted(outcome.status for outcome in outcomes)

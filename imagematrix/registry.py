@@ -78,7 +78,7 @@ def parse(answer: Mapping[str, Any]) -> Published:
     """
     manifest, image = answer["manifest"], answer.get("image") or {}
     digest = str(manifest["digest"])
-    children = {_platform(one["platform"]): str(one["digest"]) for one in manifest.get("manifests") or ()}
+    children = {_platform(child["platform"]): str(child["digest"]) for child in manifest.get("manifests") or ()}
     children = {platform: child for platform, child in children.items() if not platform.startswith("unknown")}
     if not children and "architecture" in image:
         children = {_platform(image): digest}

@@ -31,7 +31,9 @@ def references(client: DockerClient, variant: Variant) -> list[str]:
 def containers(client: DockerClient, own: Labels) -> list[Container]:
     """Return the containers that tests, and the smoke tests of `make push`, left behind."""
     return [
-        one for label in (own.test, own.smoke) for one in client.containers.list(all=True, filters={"label": label})
+        container
+        for label in (own.test, own.smoke)
+        for container in client.containers.list(all=True, filters={"label": label})
     ]
 
 

@@ -16,6 +16,7 @@ from imagematrix.build import bake
 from imagematrix.console import say
 from imagematrix.errors import UserError
 from imagematrix.machine import address, base_image, engine, images
+from imagematrix.machine.engine import Engine
 from imagematrix.matrix.loading import load
 from imagematrix.matrix.model import Variant
 from imagematrix.outcome import Outcome, print_outcomes
@@ -26,9 +27,9 @@ from imagematrix.render.render import Rendered, render
 class Builder:
     """Builds variants on one engine."""
 
-    def __init__(self, host: engine.Engine, root: Path, rendered: Rendered) -> None:
-        self.engine, self.root, self.rendered = host, root, rendered
-        self.client = host.client()
+    def __init__(self, engine: Engine, root: Path, rendered: Rendered) -> None:
+        self.engine, self.root, self.rendered = engine, root, rendered
+        self.client = engine.client()
 
     def build(self, variants: Iterable[Variant]) -> list[Outcome]:
         """Build what is not current. Each variant is `built`, `current` (nothing to do), `not built` or `failed`."""
@@ -82,7 +83,7 @@ class Builder:
         while left:
             targets = list(left)[:at_once]
             output = self.run({variant: todo[variant] for variant in targets})
-            done = {one for one in left if self.is_current(one, todo[one])}
+            done = {variant for variant in left if self.is_current(variant, todo[variant])}
             outcomes.update({variant: Outcome(variant, "built") for variant in done})
             reasons = blamed(output)
             if len(targets) == 1:  # then it is its fault, and bake leaves its name out of the steps
@@ -91,7 +92,7 @@ class Builder:
             for variant in targets:
                 if variant not in done and variant.target in reasons:
                     outcomes[variant] = Outcome(variant, "failed", reasons[variant.target])
-            before, left = left, {one: base for one, base in left.items() if one not in outcomes}
+            before, left = left, {variant: base for variant, base in left.items() if variant not in outcomes}
             if len(left) == len(before):
                 at_once = 1
             if left:

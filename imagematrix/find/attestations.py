@@ -47,13 +47,13 @@ def offered(index: str, project: str) -> Mapping[str, Attested]:
         if answer.headers.get("Content-Type", "").partition(";")[0] != _JSON:
             return {}
         files = [
-            Attested(one["filename"], one["hashes"]["sha256"], urljoin(answer.url, one["provenance"]))
-            for one in answer.json()["files"]
-            if one.get("provenance")
+            Attested(file["filename"], file["hashes"]["sha256"], urljoin(answer.url, file["provenance"]))
+            for file in answer.json()["files"]
+            if file.get("provenance")
         ]
     except (OSError, ValueError, LookupError) as error:
         raise AttestationError(f"{page}: cannot be read: {explained(error)}") from None
-    return {f"sha256:{one.digest}": one for one in files}
+    return {f"sha256:{file.digest}": file for file in files}
 
 
 @cache
@@ -71,7 +71,7 @@ def verify(file: Attested) -> None:
         answer = requests.get(file.provenance, timeout=_LIMIT)
         answer.raise_for_status()
         bundles = Provenance.model_validate_json(answer.content).attestation_bundles
-        pairs = [(bundle.publisher, one) for bundle in bundles for one in bundle.attestations]
+        pairs = [(bundle.publisher, attestation) for bundle in bundles for attestation in bundle.attestations]
         for publisher, attestation in pairs:
             attestation.verify(publisher, Distribution(name=file.name, digest=file.digest), offline=True)
     except (OSError, ValueError, Error) as error:

@@ -53,13 +53,13 @@ def packages(name: str, locked: Mapping[str, str], resolved: Mapping[str, str]) 
 
 def pythons(some: Iterable[Python], today: datetime.date) -> list[Finding]:
     """Return the Pythons that the matrix calls stable and whose support has ended, or ends within 90 days."""
-    ending = [one for one in some if one.status == "stable" and one.end_of_life - today <= SOON]
-    return [Finding("python", one.version, one.status, _left(one, today)) for one in ending]
+    ending = [python for python in some if python.status == "stable" and python.end_of_life - today <= SOON]
+    return [Finding("python", python.version, python.status, _left(python, today)) for python in ending]
 
 
 def support(some: Iterable[Python], today: datetime.date) -> list[tuple[str, str, str]]:
     """Return for each Python its version, its status in the matrix and how long it is supported."""
-    return [(one.version, one.status, _left(one, today)) for one in some]
+    return [(python.version, python.status, _left(python, today)) for python in some]
 
 
 def _left(python: Python, today: datetime.date) -> str:
@@ -107,7 +107,7 @@ def main(argv: list[str] | None = None) -> int:
         table(("Python", "status", "support"), support(some, today))
         print()
     if arguments.json or findings:
-        report(("kind", "name", "now", "new"), [astuple(one) for one in findings], as_json=arguments.json)
+        report(("kind", "name", "now", "new"), [astuple(finding) for finding in findings], as_json=arguments.json)
     say(f"{len(findings)} outdated")
     return 0
 

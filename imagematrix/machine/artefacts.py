@@ -36,7 +36,7 @@ def script_digest(script: str) -> str:
         text = (SCRIPTS / name).read_bytes()
         digest.update(b"%s\0%d\0%s" % (name.encode(), len(text), text))
         sourced = re.findall(rb'^\. "\$\(dirname "\$0"\)/([\w-]+\.sh)"$', text, re.MULTILINE)
-        names += [one.decode() for one in sourced if one.decode() not in names]
+        names += [found.decode() for found in sourced if found.decode() not in names]
     return f"sha256:{digest.hexdigest()}"
 
 

@@ -159,9 +159,9 @@ def _pump(source: socket.socket, target: socket.socket) -> None:
     with contextlib.suppress(OSError):
         while data := source.recv(1 << 16):
             target.sendall(data)
-    for one in (source, target):
+    for end in (source, target):
         with contextlib.suppress(OSError):
-            one.shutdown(socket.SHUT_RDWR)
+            end.shutdown(socket.SHUT_RDWR)
 
 
 def _quietly(*command: str) -> None:
@@ -175,14 +175,14 @@ def stand_in(host_engine: Engine, name: str) -> Iterator[str]:
     Those of runs that were killed are removed first.
     """
     remove_orphans(host_engine.buildx)
-    one = StandIn(name)
+    standin = StandIn(name)
     try:
-        one.claim()
-        one.start()
-        register(host_engine, one)
+        standin.claim()
+        standin.start()
+        register(host_engine, standin)
         yield name
     finally:
-        forget(host_engine.buildx, one)
+        forget(host_engine.buildx, standin)
 
 
 def remove_orphans(buildx: Sequence[str]) -> None:
@@ -194,16 +194,16 @@ def remove_orphans(buildx: Sequence[str]) -> None:
                 forget(buildx, StandIn(record.parent.name))
 
 
-def forget(buildx: Sequence[str], one: StandIn) -> None:
+def forget(buildx: Sequence[str], standin: StandIn) -> None:
     """Remove a stand-in, and make it unknown to buildx."""
-    _quietly(*buildx, "rm", one.name)
-    one.remove()
+    _quietly(*buildx, "rm", standin.name)
+    standin.remove()
 
 
-def register(host_engine: Engine, one: StandIn) -> None:
+def register(host_engine: Engine, standin: StandIn) -> None:
     """Make a stand-in known to buildx, as the builder of its name."""
-    _quietly(*host_engine.buildx, "rm", one.name)
-    command = [*host_engine.buildx, "create", "--name", one.name, "--driver", "remote", f"unix://{one.socket}"]
+    _quietly(*host_engine.buildx, "rm", standin.name)
+    command = [*host_engine.buildx, "create", "--name", standin.name, "--driver", "remote", f"unix://{standin.socket}"]
     subprocess.run(command, check=True, capture_output=True)
 
 
@@ -215,14 +215,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("verb", choices=["start", "stop", "remove", "proxy"], help="proxy: what `start` runs")
     parser.add_argument("name", help="the buildx builder's name")
     options = parser.parse_args(arguments)
-    one = StandIn(options.name)
+    standin = StandIn(options.name)
     if options.verb == "start":
         host_engine = engine.ensure()
-        one.start()
-        register(host_engine, one)
+        standin.start()
+        register(host_engine, standin)
         print(options.name)
     else:
-        {"stop": one.stop, "remove": one.remove, "proxy": one.serve}[options.verb]()
+        {"stop": standin.stop, "remove": standin.remove, "proxy": standin.serve}[options.verb]()
     return 0
 
 

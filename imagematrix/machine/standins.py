@@ -66,7 +66,7 @@ def make_all(wanted: Iterable[Artefact]) -> dict[Artefact, UserError]:
         artefacts.make_artefact(artefact.name, artefact.script, artefact.arguments)
 
     def submit(pool: ThreadPoolExecutor, some: list[Artefact]) -> None:
-        if needed := [one for artefact in some for one in artefact.needs]:
+        if needed := [need for artefact in some for need in artefact.needs]:
             submit(pool, needed)  # first, so that nobody waits for what has not been submitted
         for artefact in some:
             if artefact not in made:

@@ -165,7 +165,9 @@ class _Loader:
         """Return the names of the images, a parent always before its children; none if one is its own ancestor."""
         images = sorted(self.file.images.items())
         try:
-            return tuple(TopologicalSorter({name: filter(None, [one.parent]) for name, one in images}).static_order())
+            return tuple(
+                TopologicalSorter({name: filter(None, [entry.parent]) for name, entry in images}).static_order()
+            )
         except CycleError as error:
             chain = error.args[1][::-1]
             text = f"an image cannot be its own ancestor: {' -> '.join(chain)}"
@@ -204,11 +206,13 @@ class _Loader:
         """It has the server, with a lower bound that keeps a resolver from releases without the extras."""
         where, server = ("images", image.name, "packages"), image.server.distribution
         requirements = [Requirement(requirement) for requirement in image.packages]
-        servers = [one for one in requirements if canonicalize_name(one.name) == server]
+        servers = [requirement for requirement in requirements if canonicalize_name(requirement.name) == server]
         if not servers:
             text = f"{image.name} does not install the server: add {server}>=… or give it a parent"
             self.source.problem(where, text)
-        elif not any(bound.operator in (">=", "==", "~=", ">") for one in servers for bound in one.specifier):
+        elif not any(
+            bound.operator in (">=", "==", "~=", ">") for requirement in servers for bound in requirement.specifier
+        ):
             text = f"{server} needs a lower bound, such as {server}>=0.17.3: without one a resolver "
             self.source.problem(where, text + "that finds no wheel for an extra goes back to a release without it")
 
@@ -235,7 +239,7 @@ class _Loader:
         for name in entry.image or ():
             for extra in entry.extra or ():
                 for ancestor in by_name[name].lineage[:-1]:
-                    if any(one.name == extra for one in ancestor.own_extras) and ancestor.name not in (
+                    if any(own.name == extra for own in ancestor.own_extras) and ancestor.name not in (
                         entry.image or ()
                     ):
                         self.source.problem(
@@ -247,7 +251,7 @@ class _Loader:
         left = {
             (image.name, python.version, os.name, extra): (image, python, os)
             for image, python, os in cells(self.images, self.pythons, self.oses)
-            for extra in (None, *(one.name for one in image.extras))
+            for extra in (None, *(extra.name for extra in image.extras))
         }
         for position, exclusion in enumerate(matrix.exclusions):
             matched = {
@@ -280,7 +284,7 @@ class _Loader:
     def alias_targets(self) -> dict[str, tuple[Python, OS]]:
         """Return the cell that each alias points at in every image."""
         stable = [python for python in self.pythons if python.status == "stable"]
-        pythons, oses = {one.version: one for one in self.pythons}, {one.name: one for one in self.oses}
+        pythons, oses = {python.version: python for python in self.pythons}, {os.name: os for os in self.oses}
         targets = {}
         for name, alias in self.file.aliases.items():
             if alias.python or stable:
@@ -330,7 +334,7 @@ class _Loader:
     def check_look_alikes(self, variants: Iterable[Variant]) -> None:
         """No tag looks like one that a variant will get with a version or a day."""
         named = {tag: variant for variant in variants for tag in variant.named_tags}
-        later = {one: variant for variant in variants for one in variant.patterns if not is_complete(one)}
+        later = {pattern: variant for variant in variants for pattern in variant.patterns if not is_complete(pattern)}
         for pattern, variant in later.items():
             for tag in filter(re.compile(looks_like(pattern)).fullmatch, named):
                 where = ("aliases", tag) if tag in self.file.aliases else ("tags", 0)

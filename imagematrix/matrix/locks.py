@@ -47,7 +47,7 @@ class Lock:
 
 
 @cache
-def root(requirement: str) -> str:
+def without_version(requirement: str) -> str:
     """Return a requirement without its version: what a lock calls it. `a[b]>=1` is `a[b]`."""
     parsed = Requirement(requirement)
     extras = f"[{','.join(sorted(parsed.extras))}]" if parsed.extras else ""
@@ -84,7 +84,7 @@ class Locks:
                 raise InputError(
                     f"{lock.file}:1: knows nothing of {requirement}, which matrix.yaml asks for; run: make lock"
                 )
-        roots = {root(requirement) for requirement in requirements}
+        roots = {without_version(requirement) for requirement in requirements}
         return tuple(package for package in lock.packages if roots.intersection(package.roots))
 
     def base_digest(self, base: str) -> str | None:
@@ -111,7 +111,7 @@ def _check_package(place: str, match: re.Match[str], before: list[Locked]) -> No
         Version(match["version"])
     except InvalidVersion:
         raise InputError(f"{place}: {match['version']} is not a version; run: make lock") from None
-    if any(one.name == match["name"] for one in before):
+    if any(package.name == match["name"] for package in before):
         raise InputError(f"{place}: {match['name']} is there twice; run: make lock")
 
 

@@ -174,7 +174,7 @@ class Variant:
     @cached_property
     def extras(self) -> tuple[Extra, ...]:
         """The extras that it has."""
-        dropped = {one.extra for one in self.dropped}
+        dropped = {drop.extra for drop in self.dropped}
         return tuple(extra for extra in self.image.extras if extra not in dropped)
 
     @cached_property
@@ -203,8 +203,8 @@ class Variant:
             "release": release_of(self.base, self.python.version),
         }
         suffixes = (self.os.suffix, *([] if self.short_suffix is None else [self.short_suffix]))
-        found = [filled(one, {**values, "os": suffix}) for one in self.matrix.tags for suffix in suffixes]
-        return tuple(dict.fromkeys(one for one in found if one is not None))
+        found = [filled(pattern, {**values, "os": suffix}) for pattern in self.matrix.tags for suffix in suffixes]
+        return tuple(dict.fromkeys(tag for tag in found if tag is not None))
 
     @property
     def tag(self) -> str:
@@ -219,12 +219,14 @@ class Variant:
     @property
     def version_tags(self) -> tuple[str, ...]:
         """The tags that name the server's version, such as 0.18.0-python3.13-slim."""
-        undated = (one for one in self.patterns if not asks_for(one, "day"))
-        return tuple(self._of_version(one) for one in undated if asks_for(one, "server"))
+        undated = (pattern for pattern in self.patterns if not asks_for(pattern, "day"))
+        return tuple(self._of_version(pattern) for pattern in undated if asks_for(pattern, "server"))
 
     def dated_tags(self, day: str) -> tuple[str, ...]:
         """Return the tags of a day given as YYYYMMDD, such as python3.13-slim-20261122, never moved once pushed."""
-        return tuple(self._of_version(one).replace("{day}", day) for one in self.patterns if asks_for(one, "day"))
+        return tuple(
+            self._of_version(pattern).replace("{day}", day) for pattern in self.patterns if asks_for(pattern, "day")
+        )
 
     def _of_version(self, pattern: str) -> str:
         if not asks_for(pattern, "server"):
@@ -362,11 +364,11 @@ class Matrix:
 
     def removal(self, image: Image, python: Python, os: OS) -> Exclusion | None:
         """Return the first exclusion that leaves out the cell, None if it is there."""
-        return next((one for one in self.exclusions if one.removes(image, python, os)), None)
+        return next((exclusion for exclusion in self.exclusions if exclusion.removes(image, python, os)), None)
 
     @cached_property
     def _by_cell(self) -> dict[tuple[str, str, str], Variant]:
-        return {(one.image.name, one.python.version, one.os.name): one for one in self.variants}
+        return {(variant.image.name, variant.python.version, variant.os.name): variant for variant in self.variants}
 
     def variant(self, image: str, python: str, os: str) -> Variant:
         """Return one cell; KeyError if it is excluded."""

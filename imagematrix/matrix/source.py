@@ -103,7 +103,7 @@ def _syntax(name: str, text: str, error: yaml.MarkedYAMLError) -> str:
     line = min(mark.line + 1, max(1, len(lines))) if mark else 1
     if line <= len(lines) and lines[line - 1].lstrip(" ").startswith("\t"):
         return f"{name}:{line}: is indented with a tab; YAML allows only spaces"
-    conflict = next((number for number, one in enumerate(lines, 1) if one.startswith("<<<<<<< ")), None)
+    conflict = next((number for number, content in enumerate(lines, 1) if content.startswith("<<<<<<< ")), None)
     if conflict:
         return f"{name}:{conflict}: has a merge conflict in it; resolve it"
     detail = error.problem or error.context or "cannot be parsed"

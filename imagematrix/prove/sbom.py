@@ -74,17 +74,17 @@ def pythons(files: dict[str, str]) -> Iterator[Component]:
 
 def debians(status: dict[str, str], release: dict[str, str]) -> Iterator[Component]:
     """Read dpkg's database, man deb-control(5)."""
-    for one in _stanzas(status, ": "):
-        if one.get("Status", "").endswith(" installed"):
-            qualifiers = {"arch": one["Architecture"], **_distro(release)}
-            yield _library(PackageURL("deb", "debian", one["Package"], one["Version"], qualifiers))
+    for stanza in _stanzas(status, ": "):
+        if stanza.get("Status", "").endswith(" installed"):
+            qualifiers = {"arch": stanza["Architecture"], **_distro(release)}
+            yield _library(PackageURL("deb", "debian", stanza["Package"], stanza["Version"], qualifiers))
 
 
 def alpines(installed: dict[str, str], release: dict[str, str]) -> Iterator[Component]:
     """Read apk's database, https://wiki.alpinelinux.org/wiki/Apk_spec."""
-    for one in _stanzas(installed, ":"):
-        purl = PackageURL("apk", "alpine", one["P"], one["V"], {"arch": one["A"], **_distro(release)})
-        yield _library(purl, one.get("L", ""))
+    for stanza in _stanzas(installed, ":"):
+        purl = PackageURL("apk", "alpine", stanza["P"], stanza["V"], {"arch": stanza["A"], **_distro(release)})
+        yield _library(purl, stanza.get("L", ""))
 
 
 def _library(purl: PackageURL, licence: str = "") -> Component:

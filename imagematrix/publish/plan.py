@@ -71,7 +71,7 @@ def survey(registry: Registry, where: Destination, variants: Iterable[Variant], 
     The other tags of a variant are asked for only when its moving tag names an image that is up to date.
     """
 
-    def one(variant: Variant) -> Decision:
+    def decided(variant: Variant) -> Decision:
         repository = where.repository(variant.image)
         try:
             published = registry.inspect(f"{repository}:{variant.tag}")
@@ -85,7 +85,7 @@ def survey(registry: Registry, where: Destination, variants: Iterable[Variant], 
         return decision
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return list(pool.map(one, variants))
+        return list(pool.map(decided, variants))
 
 
 def destination(matrix: Matrix, registry: str | None) -> Destination:
@@ -126,7 +126,7 @@ def jobs(
 
     With `covering` also those of the covering set, which are tested whatever has changed.
     """
-    tags = {one.variant.tag for one in decisions if one.action != "keep"}
+    tags = {decision.variant.tag for decision in decisions if decision.action != "keep"}
     return [job for job in ci_matrix["include"] if job["tag"] in tags or (covering and job["covering"])]
 
 
@@ -163,17 +163,17 @@ def main(argv: list[str] | None = None) -> int:
         print(json.dumps(jobs(decisions, ci, covering=arguments.tests)))
         return 0
     print_decisions(decisions, as_json=arguments.json)
-    return 1 if any(one.action == "unknown" for one in decisions) else 0
+    return 1 if any(decision.action == "unknown" for decision in decisions) else 0
 
 
 def print_decisions(decisions: list[Decision], *, as_json: bool) -> None:
     """Print what would be done with each variant, and how many there are of each action."""
     rows = []
-    for one in decisions:
-        digest = one.published.digest if one.published else None
-        rows.append((one.variant.image.name, one.variant.tag, one.action, one.reason, digest))
+    for decision in decisions:
+        digest = decision.published.digest if decision.published else None
+        rows.append((decision.variant.image.name, decision.variant.tag, decision.action, decision.reason, digest))
     report(("image", "tag", "action", "reason", "digest"), rows, as_json=as_json)
-    counted(one.action for one in decisions)
+    counted(decision.action for decision in decisions)
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ class Publisher:
                 free.put(builder)
 
         with ThreadPoolExecutor(max(1, len(self.builders))) as pool:
-            outcomes = {one.variant: one for several in pool.map(group, groups.values()) for one in several}
+            outcomes = {outcome.variant: outcome for several in pool.map(group, groups.values()) for outcome in several}
         return [outcomes[decision.variant] for decision in decisions]
 
     def attempt(self, decision: Decision, builder: str) -> Outcome:
@@ -76,14 +76,14 @@ class Publisher:
         variant = decision.variant
         started = time.monotonic()
         try:
-            outcome = self.one(decision, builder)
+            outcome = self.carry_out(decision, builder)
         except (UserError, DockerException, OSError) as error:
             outcome = Outcome(variant, "failed", explained(error))
         if outcome.status != "current":
             say(f"{variant.name}: {outcome.status} in {time.monotonic() - started:.0f} s {outcome.reason}".rstrip())
         return outcome
 
-    def one(self, decision: Decision, builder: str) -> Outcome:
+    def carry_out(self, decision: Decision, builder: str) -> Outcome:
         """Do what was decided about a variant. Raises UserError."""
         variant, repository = decision.variant, self.where.repository(decision.variant.image)
         if decision.action == "unknown":
@@ -215,14 +215,13 @@ def refuse(root: Path, where: Destination, rendered: Rendered, variants: Sequenc
     if stale(root / "build", rendered, variants, also=(JOBS, TAGS)):
         raise UserError("build/ is stale: run make generate and commit")
     plan.refuse_unpinned(variants)
-    host = where.registry
-    if not is_loopback(host) and not has_login(host):
-        raise UserError(f"no credentials for {host}: docker login {host}")
+    if not is_loopback(where.registry) and not has_login(where.registry):
+        raise UserError(f"no credentials for {where.registry}: docker login {where.registry}")
 
 
 def refuse_stand_ins(registry: Registry, where: Destination, decisions: Iterable[Decision], *, allowed: bool) -> None:
     """Raise UserError if a base of what is to be built is a stand-in. A stand-in may go to a loopback registry only."""
-    todo = {one.variant.base: one.variant for one in decisions if one.action == "build"}
+    todo = {decision.variant.base: decision.variant for decision in decisions if decision.action == "build"}
     for name, variant in todo.items():
         if allowed and is_loopback(where.registry):
             continue
@@ -249,11 +248,11 @@ def main(argv: list[str] | None = None) -> int:
     refuse_stand_ins(registry, where, decisions, allowed=arguments.allow_stand_ins)
     signer = None if arguments.unsigned else sign.find()
     builders = [""]
-    if any(one.action == "build" for one in decisions):
+    if any(decision.action == "build" for decision in decisions):
         builders = buildkit.builders(host_engine, arguments.builder, dry_run=arguments.dry_run)
     if arguments.dry_run:
         plan.print_decisions(decisions, as_json=arguments.json)
-        return 1 if any(one.action == "unknown" for one in decisions) else 0
+        return 1 if any(decision.action == "unknown" for decision in decisions) else 0
     with tempfile.TemporaryDirectory(prefix="context-") as context:
         runtimes = sorted({variant.image.server.runtime for variant in variants})
         commit.export(root, ["build", *runtimes], Path(context))
@@ -269,7 +268,7 @@ def main(argv: list[str] | None = None) -> int:
         )
         outcomes = publisher.publish(decisions)
     print_outcomes(outcomes, as_json=arguments.json)
-    failed = [one.variant.name for one in outcomes if one.status == "failed"]
+    failed = [outcome.variant.name for outcome in outcomes if outcome.status == "failed"]
     if failed:
         say(f"left behind: {', '.join(failed)}; run the same command again to publish them")
     return 1 if failed else 0

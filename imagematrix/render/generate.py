@@ -67,7 +67,7 @@ def _list(variants: tuple[Variant, ...], as_json: bool) -> int:
                 variant.python.support,
                 variant.base,
                 " ".join(extra.name for extra in variant.extras),
-                " ".join(one.extra.name for one in variant.dropped),
+                " ".join(dropped.extra.name for dropped in variant.dropped),
             )
             for variant in variants
         ),
@@ -93,7 +93,7 @@ def _generate(folder: Path, wanted: Files, matrix: Matrix, arguments: argparse.N
     lost = sorted(manifest(folder).offers - offers(matrix))
     if lost and not arguments.allow_removal:
         raise InputError(
-            "\n".join(f"{matrix.file}: {one} would go" for one in lost)
+            "\n".join(f"{matrix.file}: {offer} would go" for offer in lost)
             + "\nsomebody may use these; to let them go, run again with --allow-removal "
             "(make generate ALLOW_REMOVAL=1); nothing was written"
         )

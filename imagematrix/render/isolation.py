@@ -41,7 +41,9 @@ def left_stale(folder: Path, rendered: Rendered) -> list[str]:
     folders = {path.rpartition("/")[0] for path in (*changes.missing, *changes.stale)}
     there, wanted = _on_disk(folder / BAKE, "target"), json.loads(rendered.files[BAKE].data)["target"]
     return [
-        one.name for one in rendered.inputs if one.directory in folders or there.get(one.target) != wanted[one.target]
+        variant.name
+        for variant in rendered.inputs
+        if variant.directory in folders or there.get(variant.target) != wanted[variant.target]
     ]
 
 
@@ -51,10 +53,10 @@ def _entries(rendered: Rendered, chosen: set[Variant], folder: Path) -> Files:
     old_targets, old_tags = _on_disk(folder / BAKE, "target"), _on_disk(folder / TAGS)
     targets: dict[str, Any] = {}
     named: dict[str, Any] = {}
-    for one in rendered.matrix.variants:
-        from_targets, from_tags = (bake["target"], tags) if one in chosen else (old_targets, old_tags)
-        targets |= {one.target: from_targets[one.target]} if one.target in from_targets else {}
-        named |= {one.name: from_tags[one.name]} if one.name in from_tags else {}
+    for variant in rendered.matrix.variants:
+        from_targets, from_tags = (bake["target"], tags) if variant in chosen else (old_targets, old_tags)
+        targets |= {variant.target: from_targets[variant.target]} if variant.target in from_targets else {}
+        named |= {variant.name: from_tags[variant.name]} if variant.name in from_tags else {}
     bake = {**bake, "group": {"default": {"targets": list(targets)}}, "target": targets}
     return {BAKE: as_json(bake), TAGS: as_json(named)}
 

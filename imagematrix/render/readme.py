@@ -32,9 +32,11 @@ def images(matrix: Matrix) -> str:
 
 def _cell(matrix: Matrix, python: Python, os: OS, notes: dict[str, None]) -> str:
     """Return the tags of a cell; what it lacks becomes a numbered note."""
-    variants = [one for one in matrix.variants if one.python == python and one.os == os]
+    variants = [variant for variant in matrix.variants if variant.python == python and variant.os == os]
     remarks = [
-        f"Without `{one.extra.name}`: {_plain(one.exclusion.reason)}." for each in variants for one in each.dropped
+        f"Without `{dropped.extra.name}`: {_plain(dropped.exclusion.reason)}."
+        for variant in variants
+        for dropped in variant.dropped
     ]
     remarks += [
         f"No `{image.name}`: {_plain(exclusion.reason)}."

@@ -212,7 +212,7 @@ def fixed_labels(variant: Variant) -> dict[str, str]:
         own.os: variant.os.name,
         own.tags: " ".join((*variant.lasting_tags, *variant.version_tags)),
         own.extras: " ".join(extra.name for extra in variant.extras),
-        **{f"{own.dropped}.{one.extra.name}": one.exclusion.reason for one in variant.dropped},
+        **{f"{own.dropped}.{dropped.extra.name}": dropped.exclusion.reason for dropped in variant.dropped},
     }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from imagematrix.errors import InputError
-from imagematrix.matrix.locks import Locks, read, root
+from imagematrix.matrix.locks import Locks, read, without_version
 from tests.conftest import Repository, locked
 
 LOCK = locked(
@@ -107,7 +107,7 @@ def test_a_lock_without_the_server(repository: Repository) -> None:
     ],
 )
 def test_root(requirement: str, is_root: str) -> None:
-    assert root(requirement) == is_root
+    assert without_version(requirement) == is_root
 
 
 @pytest.mark.parametrize(

@@ -49,13 +49,13 @@ def test_stand_ins_go_to_a_registry_on_loopback_only_if_allowed(matrix: Matrix) 
 def test_whatever_goes_wrong_with_one_variant_is_its_own(
     matrix: Matrix, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
 ) -> None:
-    def one(publisher: push.Publisher, decision: Decision, builder: str) -> Outcome:
+    def carry_out(publisher: push.Publisher, decision: Decision, builder: str) -> Outcome:
         if decision.variant == first:
             raise error
         return Outcome(decision.variant, "pushed")
 
     first, second = matrix.variants[:2]
-    monkeypatch.setattr(push.Publisher, "one", one)
+    monkeypatch.setattr(push.Publisher, "carry_out", carry_out)
     publisher = push.Publisher(*[None] * 7, builders=["some"])  # type: ignore[arg-type]
     outcomes = publisher.publish([Decision(variant, "build", "new") for variant in (first, second)])
     assert [(done.status, done.reason) for done in outcomes] == [("failed", reason), ("pushed", "")]
