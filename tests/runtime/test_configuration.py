@@ -461,11 +461,13 @@ WRONG = {
     "include_date_header = 1": "include_date_header=1 in {} is not allowed: true or false",
     "bind = 80": "bind=80 in {} is not allowed: a list of HOST:PORT, [IPV6]:PORT, unix:PATH or fd://NUMBER",
     'bind = ["a:http"]': "bind=['a:http'] in {} is not allowed: a list of HOST:PORT,",
-    'server_names = "a"': "server_names='a' in {} is not allowed: a list of texts",
+    'server_names = "a"': "server_names='a' in {} is not allowed: a list of strings",
     "loglevel = 10": "loglevel=10 in {} is not allowed: one of debug,",
     "accesslog = 1": "accesslog=1 in {} is not allowed: a path",
-    "keyfile_password = 17": "keyfile_password=(not shown) in {} is not allowed: a text",
-    "umask = 512": "umask=512 in {} is not allowed: an octal number from 0 to 777",
+    "keyfile_password = 17": "keyfile_password=(not shown) in {} is not allowed: a string",
+    "umask = 512": "umask=512 in {} is not allowed: a whole number from 0 to 0o777",
+    "root_path = 3": "root_path=3 in {} is not allowed: a string",
+    "bind = []": "bind is empty: the server needs an address to listen on",
     "gracefull_timeout = 3": "'gracefull_timeout' in {} is not an option of Hypercorn: did you mean 'graceful_",
     "worker = 3": "'worker' in {} is not an option of Hypercorn: did you mean 'workers'?",
 }
@@ -509,6 +511,26 @@ def test_a_toml_knows_no_other_names_than_options(tmp_path: Path) -> None:
     assert failed.value.lines == [
         f"'zzz' in {tmp_path}/c.toml is not an option of Hypercorn: see the variables in the README"
     ]
+
+
+def test_a_toml_knows_none_of_the_other_names_of_hypercorns_class(tmp_path: Path) -> None:
+    names = ["from_toml", "log", "ssl_enabled"]
+    (tmp_path / "c.toml").write_text("".join(f"{name} = 3\n" for name in names))
+    with pytest.raises(StartError) as failed:
+        load(tmp_path, HYPERCORN_CONF=str(tmp_path / "c.toml"))
+    assert [line.split(":")[0] for line in failed.value.lines] == [
+        f"{name!r} in {tmp_path}/c.toml is not an option of Hypercorn" for name in names
+    ]
+
+
+def test_a_path_is_shown_whole(tmp_path: Path) -> None:
+    found = load(tmp_path, "from pathlib import Path\ncertfile = Path('/a/b.pem')\n")
+    assert json.loads(effective.as_json(found))["certfile"] == "/a/b.pem"
+
+
+def test_a_configuration_that_exits_is_one_that_fails(tmp_path: Path) -> None:
+    with pytest.raises(StartError, match=r"the configuration .* failed: SystemExit: 3"):
+        load(tmp_path, "import sys\nsys.exit(3)\n")
 
 
 def test_what_hypercorn_allows_is_allowed(tmp_path: Path) -> None:

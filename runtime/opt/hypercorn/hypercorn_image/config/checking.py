@@ -4,7 +4,7 @@ A wrong type or a misspelt option gets one line before the server starts, as a w
 """
 
 import difflib
-from typing import TYPE_CHECKING, Any, Container, Dict, Iterator, List, Optional
+from typing import TYPE_CHECKING, Any, Container, Dict, Iterator, List, Mapping, Optional
 
 from hypercorn_image.config import kinds, options
 from hypercorn_image.config.options import Option
@@ -18,19 +18,20 @@ _OBJECTS = (*_LOGS, "logger_class")
 _DEPRECATED = ("cert_reqs",)
 # What an error says is allowed, where that differs from a variable's.
 _ALLOWED = {
-    kinds.TEXT: "a text",
+    kinds.TEXT: "a string",
     kinds.BOOLEAN: "true or false",
-    kinds.LIST: "a list of texts",
+    kinds.LIST: "a list of strings",
+    kinds.OCTAL: "a whole number from 0 to 0o777",
     kinds.BIND: "a list of HOST:PORT, [IPV6]:PORT, unix:PATH or fd://NUMBER",
     kinds.JSON_OBJECT: "a mapping",
 }
 
 
-def check(config: "Config", source: str) -> List[str]:
+def check(config: "Config", given: Mapping[str, Any], source: str) -> List[str]:
     """Return one line for each option that was set in `config` to a value that is not allowed.
 
-    The lines name the configuration as `source`. A value that may be written in two ways is set to the one that
-    Hypercorn knows.
+    `given` is what `config` was made from. The lines name the configuration as `source`. A value that may be written in
+    two ways is set to the one that Hypercorn knows.
     """
     problems = []
     for name in sorted(options.BY_OPTION):
@@ -39,6 +40,8 @@ def check(config: "Config", source: str) -> List[str]:
                 setattr(config, name, _accept(config, name, getattr(config, name)))
             except (ValueError, TypeError):
                 problems.append(_problem(options.BY_OPTION[name], source, getattr(config, name)))
+        elif name in given:  # Hypercorn drops a value that one of its properties does not take
+            problems.append(_problem(options.BY_OPTION[name], source, given[name]))
     return problems
 
 

@@ -7,6 +7,7 @@ and imports no application.
 import json
 import os
 import sys
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Dict, Mapping, NamedTuple, Optional, Sequence
 
 from hypercorn_image.app import application
@@ -91,6 +92,8 @@ def check(config: "Config", problems: Problems) -> None:
     elif image.missing(config.worker_class):
         reason, here = image.missing(config.worker_class), ", ".join(image.worker_classes())
         problems.add("WORKER_CLASS", f"WORKER_CLASS={config.worker_class}: {reason}; here it is one of {here}")
+    if not config.bind and not config.insecure_bind:
+        problems.add("BIND", "bind is empty: the server needs an address to listen on")
     if config.quic_bind and image.missing("HTTP/3"):
         problems.add("QUIC_BIND", f"QUIC_BIND: {image.missing('HTTP/3')}; unset it")
     if config.use_reloader:
@@ -106,8 +109,9 @@ def as_json(effective: Effective) -> str:
         if name == "application_path" or not hasattr(effective.config, name):
             continue
         value = getattr(effective.config, name)
-        # json would write ssl's constants as numbers.
-        shown[name] = ("***" if value else None) if option.secret else getattr(value, "name", value)
+        if option.secret:
+            value = "***" if value else None
+        shown[name] = _plain(value) if isinstance(value, Enum) else value  # json would write ssl's constants as numbers
     for option in options.TABLE:
         if option.option is None and option.variable in effective.variables:
             shown[option.variable] = effective.variables[option.variable]
@@ -115,8 +119,8 @@ def as_json(effective: Effective) -> str:
 
 
 def _plain(value: Any) -> Any:
-    name = getattr(value, "name", None) or getattr(value, "__name__", None)
-    return name if isinstance(name, str) else str(value)
+    name = getattr(value, "name" if isinstance(value, Enum) else "__name__", None)
+    return name or str(value)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:

@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 import types
-from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Optional
+from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Optional, Tuple, Type
 
 from hypercorn_image.config import checking, image, settings
 from hypercorn_image.config.problems import Problems
@@ -55,15 +55,27 @@ def read(source: str) -> "Config":
     return _from_toml(source)
 
 
-def _from_toml(path: str) -> "Config":
+def _made(make: Callable[[Type["Config"]], "Config"]) -> Tuple["Config", Dict[str, Any]]:
+    """Return the configuration that `make` makes with Hypercorn's class, and all that it was given."""
     from hypercorn.config import Config
 
+    given: Dict[str, Any] = {}
+
+    class Recording(Config):
+        @classmethod
+        def from_mapping(cls, mapping: Optional[Mapping[str, Any]] = None, **kwargs: Any) -> Config:
+            given.update(mapping or {}, **kwargs)
+            return Config.from_mapping(given)
+
+    return make(Recording), given
+
+
+def _from_toml(path: str) -> "Config":
     try:
-        config = Config.from_toml(path)
+        config, given = _made(lambda kind: kind.from_toml(path))
     except (OSError, ValueError) as error:
         raise StartError([f"the configuration {path} cannot be read: {error}"]) from None
-    names = {name: value for name, value in vars(config).items() if not hasattr(Config, name)}
-    problems = checking.unknown(names, path) + checking.check(config, path)
+    problems = checking.unknown(given, path) + checking.check(config, given, path)
     if problems:
         raise StartError(problems)
     return config
@@ -79,10 +91,13 @@ def _from_python(run: Callable[[], Any], source: str) -> "Config":
         sys.meta_path.insert(0, with_included)
     try:
         found = run()
-        config = found if isinstance(found, Config) else Config.from_object(found)
+        if isinstance(found, Config):
+            config, given = found, vars(found)
+        else:
+            config, given = _made(lambda kind: kind.from_object(found))
     except StartError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # `sys.exit` in it must not end a server that reloads
         line = f"the configuration {source} failed: {type(error).__name__}: {error}"
         raise StartError([line], "".join(traceback.format_exc())) from None
     finally:
@@ -90,8 +105,8 @@ def _from_python(run: Callable[[], Any], source: str) -> "Config":
             sys.meta_path.remove(with_included)
         if before is not None:
             sys.modules[_INCLUDED_NAME] = before
-    own = {name: value for name, value in getattr(found, "__dict__", {}).items() if not with_included.gave(name, value)}
-    problems = checking.misspelt(own, source) + checking.check(config, source)
+    own = {name: value for name, value in given.items() if not with_included.gave(name, value)}
+    problems = checking.misspelt(own, source) + checking.check(config, given, source)
     if problems:
         raise StartError(problems)
     return config
