@@ -21,6 +21,7 @@ from imagematrix.matrix.loading import load
 from imagematrix.matrix.model import Variant
 from tests.images import choice
 from tests.images.container import Container, Runner
+from tests.images.online import Online, online_images
 
 FILTERS = ("tag", "image", "python", "os")
 
@@ -81,6 +82,12 @@ def run(client: DockerClient) -> Iterator[Runner]:
     runner = Runner(client, uuid.uuid4().hex)
     yield runner
     runner.sweep()
+
+
+@pytest.fixture(scope="session")
+def online(run: Runner) -> Iterator[Online]:
+    with online_images(run) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")
