@@ -17,8 +17,8 @@ from tests.documents.checks import CHECKS
 
 CHECKED = [block for block in ALL if not block.reason]
 VARIABLES = {option.variable for option in TABLE} | {f"{option.variable}_FILE" for option in TABLE if option.secret}
-OTHERS = {"DATABASE_URL", "DJANGO_SETTINGS_MODULE", "PYTHONPATH"}
-"""What the applications in the documents read."""
+OTHERS = {"DATABASE_URL", "SECRET_KEY", "POSTGRES_USER", "POSTGRES_PASSWORD"}
+"""What the applications in the documents and other images read."""
 SET = re.compile(r"(?:-e |^ENV |^ +|- name: )([A-Z][A-Z_0-9]+)(?:[=:]|\n +value)", re.MULTILINE)
 """A variable that is set by `docker run`, a Dockerfile, Compose or Kubernetes."""
 

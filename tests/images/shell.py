@@ -82,17 +82,17 @@ class Shell:
     def run(self, script: str) -> str:
         """Run commands until they end, and return what they print. They must succeed."""
         with self.started(script) as process:
-            wait_for(lambda: process.poll() is not None, "end", self.said)
+            wait_for(lambda: process.poll() is not None, "end", self.explain)
         return self.said()
 
     def serve(self, script: str, meanwhile: Callable[[], object] | None = None) -> None:
         """Run commands of which the last serves; once it answers do something, then stop it as a user does."""
         with self.started(script) as process:
-            wait_for(self.answers, "answer", self.said)
+            wait_for(self.answers, "answer", self.explain)
             if meanwhile:
                 meanwhile()
             process.send_signal(signal.SIGINT)
-            wait_for(lambda: process.poll() is not None, "end", self.said)
+            wait_for(lambda: process.poll() is not None, "end", self.explain)
 
     @contextmanager
     def started(self, script: str) -> Iterator[subprocess.Popen[bytes]]:
@@ -110,7 +110,7 @@ class Shell:
             )
         try:
             yield process
-            assert process.poll() in (0, 130), f"{script}\nended with {process.poll()}:\n{self.said()}"
+            assert process.poll() in (0, 130), f"{script}\nended with {process.poll()}:\n{self.explain()}"
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -119,6 +119,10 @@ class Shell:
     def said(self) -> str:
         """Return what the last commands have printed so far."""
         return (self.folder.parent / "said").read_text(errors="replace")
+
+    def explain(self) -> str:
+        """Return that, and what the containers have logged."""
+        return "\n".join([self.said(), *(f"{one.docker.name}:\n{one.logs()}" for one in self.containers())])
 
     def answers(self) -> str:
         """Return what a container that was started here answers at port 80, empty if none does yet."""
