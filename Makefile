@@ -1,6 +1,6 @@
-# The maintainer's front door. `make` alone prints what there is; every word of it stands behind a ## below.
+# `make` prints all targets. Their descriptions are the comments with ## below.
 #
-# Each target takes TAG=, IMAGE=, PYTHON= and OS= (several with commas) and then does its work for those variants only.
+# TAG=, IMAGE=, PYTHON= and OS= (several with commas) limit a target to these variants.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -11,9 +11,9 @@ RUN := $(VENV)/bin/python
 FILTERS := $(if $(TAG),--tag $(TAG)) $(if $(IMAGE),--image $(IMAGE)) $(if $(PYTHON),--python $(PYTHON)) $(if $(OS),--os $(OS))
 # pytest keeps the tests as it has compiled them, or each of its processes compiles them again.
 unit smoke test-publish test: export PYTHONDONTWRITEBYTECODE :=
-# How many tests run at once. Each is a container or two that mostly wait.
+# Tests at the same time. Most of them wait for a container.
 JOBS ?= 4
-# Two files of them at once, each with a registry and a builder of its own.
+# Two files at the same time, each with its own registry and builder.
 TEST_PUBLISH = $(RUN) -m pytest -n 2 --dist loadfile tests/publish/loopback
 
 help: ## print this
@@ -24,7 +24,7 @@ help: ## print this
 INSTALL_VENV = [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing python3-venv" >&2 \
     && apt-get update -qq && apt-get install -qq -y --no-install-recommends python3-venv >/dev/null
 
-# The tools, exactly those of the lock; made again when it changes. Several `make` at once wait for the one that makes it.
+# The tools of requirements.txt. Made again when it changes. Several `make` at the same time make it once.
 $(VENV)/ready: requirements.txt
 	@python3 -c 'import sys; sys.version_info >= (3, 10) or sys.exit("error: python3 is %s; 3.10 or newer is needed" % sys.version.split()[0])'
 	@python3 -c 'import fcntl, subprocess, sys; lock = open(sys.argv[1]); fcntl.flock(lock, fcntl.LOCK_EX); sys.exit(subprocess.call(sys.argv[2:]))' \
@@ -43,7 +43,7 @@ generate: $(VENV)/ready ## render build/, and without a filter README's tables, 
 	@$(RUN) generate.py $(FILTERS) $(if $(ALLOW_REMOVAL),--allow-removal)
 	@$(if $(strip $(FILTERS)),,$(RUN) -m imagematrix.render.readme)
 
-check: $(VENV)/ready ## write nothing; list every file of build/ and README.md that is not as it should be
+check: $(VENV)/ready ## list every file of build/ and README.md that is stale; write nothing
 	@$(RUN) generate.py --check $(FILTERS)
 	@$(if $(strip $(FILTERS)),,$(RUN) -m imagematrix.render.readme --check)
 
@@ -57,32 +57,32 @@ lock: $(VENV)/ready ## pin the newest wheels for every Python, and the base imag
 build: generate ## build and tag images on the container engine
 	@$(RUN) -m imagematrix.build.local $(FILTERS)
 
-test: unit ## the tests that need no engine, every image, and without a filter publishing (FULL=1: what takes long too)
+test: unit ## all tests: without an engine, of every image, and without a filter of publishing (FULL=1: also long ones)
 	@$(MAKE) --no-print-directory smoke
 	@$(if $(strip $(FILTERS)),,$(TEST_PUBLISH))
 
-test-publish: $(VENV)/ready ## publish to a real registry on loopback, in every way it can go wrong (long)
+test-publish: $(VENV)/ready ## the tests of publishing to a local registry, failures included (long)
 	@FULL=1 $(TEST_PUBLISH)
 
 unit: $(VENV)/ready ## the tests that need no engine
 	@$(RUN) -m pytest -n $(JOBS) --ignore tests/images --ignore tests/publish/loopback
 
-smoke: build ## build, then test every image that could be built
+smoke: build ## build, then test every image that was built
 	@$(RUN) -m pytest -n $(JOBS) --dist loadgroup tests/images $(FILTERS)
 
-plan: $(VENV)/ready ## say what push would do with each variant, and why (REGISTRY=HOST[/NAMESPACE], FORMAT=json|jobs|tests)
+plan: $(VENV)/ready ## list what push would do with each variant, and why (REGISTRY=HOST[/NAMESPACE], FORMAT=json|jobs|tests)
 	@$(RUN) -m imagematrix.publish.plan $(FILTERS) $(if $(FORMAT),--$(FORMAT))
 
-push: $(VENV)/ready ## publish what has changed: build, prove, sign, tag (BUILDER=, REGISTRY=, DRY_RUN=1)
+push: $(VENV)/ready ## publish what has changed: build, test, sign, tag (BUILDER=, REGISTRY=, DRY_RUN=1)
 	@$(RUN) -m imagematrix.publish.push $(FILTERS) $(if $(DRY_RUN),--dry-run) $(if $(ALLOW_STAND_INS),--allow-stand-ins)
 
-outdated: $(VENV)/ready ## say what has a newer base or package, and how long each Python is supported
+outdated: $(VENV)/ready ## list newer base images and packages, and how long each Python is supported
 	@$(RUN) -m imagematrix.find.outdated $(FILTERS)
 
-upstream: $(VENV)/ready ## say what the runtime assumes that the newest releases and pre-releases would break (needs the network)
+upstream: $(VENV)/ready ## test the runtime's assumptions with the newest releases and pre-releases (needs the network)
 	@$(RUN) -m tests.runtime.upstream.newest
 
-clean: $(VENV)/ready ## remove the images and containers that this repository made from the engine
+clean: $(VENV)/ready ## remove this repository's images and containers from the engine
 	@$(RUN) -m imagematrix.build.clean $(FILTERS)
 
 engine-stop: $(VENV)/ready ## stop the container engine, if it was started here

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""matrix.yaml + templates/ + runtime/ + locks/ -> build/. The door to imagematrix.render.generate; see --help."""
+"""Renders build/ from matrix.yaml, templates/, runtime/ and locks/. See --help and imagematrix.render.generate."""
 
 import sys
 
-if sys.version_info < (3, 10):  # noqa: UP036 - whoever has an older one should read why it does not run
+if sys.version_info < (3, 10):  # noqa: UP036 - for those who have an older one
     sys.exit(f"error: Python 3.10 or newer is needed, this is {sys.version.split()[0]}")
 
 try:

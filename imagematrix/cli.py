@@ -1,4 +1,4 @@
-"""What every verb's command line has in common: the filters, the way errors look, the exit status."""
+"""What the command lines of all verbs share: filters, error output, exit status."""
 
 import argparse
 import io
@@ -36,7 +36,7 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 
 def select(matrix: Matrix, arguments: argparse.Namespace) -> tuple[Variant, ...]:
-    """Return the variants that the filters leave. Raises InputError for a name that is not in the matrix."""
+    """Return the variants that match the filters. Raises InputError for a name that is not in the matrix."""
     chosen = matrix.variants
     for option, names_of in _FILTERS.items():
         wanted = _wanted(arguments, option)
@@ -74,8 +74,8 @@ def _wanted(arguments: argparse.Namespace, option: str) -> list[str]:
 
 
 def run(main: Callable[[list[str] | None], int]) -> None:
-    """Run a verb and end the process: errors are one line each, Ctrl-C and SIGTERM are quiet, as is a closed pipe."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what tidies up after Ctrl-C does so then too
+    """Run a verb and exit. Each error is one line; Ctrl-C, SIGTERM and a closed pipe print no traceback."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # cleans up as Ctrl-C does
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal without UTF-8 shows \xe9 for é

@@ -28,8 +28,8 @@ def counted(words: Iterable[str]) -> Counter[str]:
 
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
-    """Print a table as wide as it is. A narrow terminal wraps its lines; a file or pipe gets them whole."""
-    from rich import box  # takes longer to import than most commands take to run
+    """Print a table. A narrow terminal wraps long lines; a file or pipe gets them in full."""
+    from rich import box  # slower to import than most commands are to run
     from rich.console import Console
     from rich.table import Table
 

@@ -5,20 +5,20 @@ from collections.abc import Callable, Iterable
 
 
 class UserError(Exception):
-    """Something the user can put right; printed as it is, without a traceback. `status` is the exit status."""
+    """An error that the user can fix. It is printed without a traceback. `status` is the exit status."""
 
     status = 1
 
 
 class InputError(UserError):
-    """A file the user wrote is wrong. The message begins with FILE:LINE (exit status 2)."""
+    """A file or an option is wrong. For a file, the message begins with FILE:LINE. The exit status is 2."""
 
     status = 2
 
 
 def allowed_instead(name: str, allowed: Iterable[str]) -> str:
-    """Return the end of a message about a wrong name: the one that was probably meant, and all that are allowed."""
-    from difflib import get_close_matches  # only for a mistake
+    """Return the end of a message about an unknown name: the most similar name, and all that are allowed."""
+    from difflib import get_close_matches  # needed only after a mistake
 
     names = list(allowed)
     near = get_close_matches(name, names, 1, cutoff=0.7)
@@ -27,14 +27,14 @@ def allowed_instead(name: str, allowed: Iterable[str]) -> str:
 
 
 def explained(error: Exception) -> str:
-    """Return one line about what went wrong, be it our own error, the system's, or that of the container engine."""
-    if isinstance(error, OSError) and error.strerror:  # the engine's errors are OSErrors too, without one
+    """Return one line that describes an error: our own, the system's or the container engine's."""
+    if isinstance(error, OSError) and error.strerror:  # the engine's errors are OSErrors without it
         return f"{error.filename or 'the system'}: {error.strerror}"
     return " ".join(str(error).split()) or type(error).__name__
 
 
 def exit_status(command: Callable[[], int]) -> int:
-    """Run a command's main function; its exit status. What a user can cause is printed as it is, Ctrl-C is quiet."""
+    """Run a command's main function and return its exit status. An error that the user can fix is printed."""
     try:
         return command()
     except UserError as error:

@@ -1,4 +1,4 @@
-"""The names of all labels on images and containers. Other modules say what stands in them."""
+"""The names of all labels on images and containers. Other modules set their values."""
 
 # https://github.com/opencontainers/image-spec/blob/main/annotations.md
 TITLE = "org.opencontainers.image.title"
@@ -13,13 +13,13 @@ DOCUMENTATION = "org.opencontainers.image.documentation"
 VENDOR = "org.opencontainers.image.vendor"
 LICENSES = "org.opencontainers.image.licenses"
 BASE_NAME = "org.opencontainers.image.base.name"
-"""The base with its digest, if that is locked."""
+"""The base, with its digest if that is locked."""
 BASE_DIGEST = "org.opencontainers.image.base.digest"
-"""The digest that locks/bases.json gives the base. Not there if it gives none, empty on a stand-in."""
+"""The digest of the base in locks/bases.json. Absent if the lock has none; empty on a stand-in."""
 
 
 class Labels:
-    """The labels of a project's own."""
+    """The labels that a project defines."""
 
     def __init__(self, project: str) -> None:
         prefix = f"io.{project}"
@@ -32,12 +32,12 @@ class Labels:
         self.tags = f"{prefix}.tags"
         """The tags that always name this variant. Aliases and days are not among them."""
         self.dropped = f"{prefix}.dropped"
-        """With `.EXTRA` behind it: why this variant does not have that extra."""
+        """`.EXTRA` is appended. The value is the reason why the variant does not have that extra."""
 
         self.inputs = f"{prefix}.inputs"
-        """The digest of what an image is made from. The base counts only if its digest is locked."""
+        """The digest of an image's inputs. The base is one of them only if its digest is locked."""
         self.parent = f"{prefix}.parent"
-        """The digest of what the parent is made from: it tells whether the parent changed."""
+        """The digest of the parent's inputs. It shows whether the parent changed."""
         self.base_id = f"{prefix}.base"
         """The engine's ID of the base image. Only `make build` sets it."""
 

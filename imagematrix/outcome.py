@@ -1,4 +1,4 @@
-"""What became of each variant in a run of `make build` or `make push`, and how that is printed."""
+"""The outcome of `make build` or `make push` for each variant, and how it is printed."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from imagematrix.matrix.model import Variant
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a variant, why, and the digest that the registry has for it."""
+    """The status of a variant after a run, the reason, and its digest in the registry."""
 
     variant: Variant
     status: str
@@ -18,7 +18,7 @@ class Outcome:
 
 
 def print_outcomes(outcomes: list[Outcome], *, as_json: bool = False) -> Counter[str]:
-    """Print what became of each variant, unless all are current; return how many there are of each status."""
+    """Print the outcomes, unless all variants are current; return how many there are of each status."""
     columns = ("variant", "status", "digest", "reason")
     if as_json or any(outcome.status != "current" for outcome in outcomes):
         report(

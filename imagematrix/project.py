@@ -1,4 +1,4 @@
-"""The repository and the name of its project, for what works without the matrix: cache folder, builder, stand-ins."""
+"""The repository and its project's name, for code without the matrix: cache folder, builder, stand-ins."""
 
 import re
 from functools import cache
@@ -11,7 +11,7 @@ from imagematrix.errors import InputError
 ROOT = Path(__file__).resolve().parent.parent
 """The repository."""
 NAME = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"
-"""A name that can stand in a path, in a label and in the name of a builder."""
+"""A name that is valid in a path, in a label and as the name of a builder."""
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The name of an image, taken apart as Docker's clients do: host, repository, tag and digest.
+"""Parses the name of an image as Docker's clients do: host, repository, tag and digest.
 
 The rules are those of https://github.com/distribution/reference. This is the one place that knows them.
 """
@@ -46,7 +46,7 @@ class Reference:
 
 
 def parse(text: str) -> Reference:
-    """Take a name apart. Raises ValueError, with one line that says why, if it is none."""
+    """Parse a name. Raises ValueError with one line that says what is wrong."""
     match = _REFERENCE.fullmatch(text)
     if not match:
         raise ValueError("is not an image with a tag such as python:3.13-slim-trixie")
@@ -71,7 +71,7 @@ def is_host(first: str) -> bool:
 
 
 def check_port(host: str) -> None:
-    """Raise ValueError for a port that is none."""
+    """Raise ValueError if a host has a port that is not allowed."""
     port = re.search(r":([0-9]+)$", host)
     if port and not (len(port[1]) <= 5 and 1 <= int(port[1]) <= 65535):
         raise ValueError(f"{port[1][:20]} is no port; allowed are 1 to 65535")

@@ -1,7 +1,6 @@
-"""What is read from and written to an image registry, by `docker buildx imagetools`: with the engine's own login, so
-that no credential ever passes through here.
+"""Reads and tags images in a registry with `docker buildx imagetools`.
 
-Not for pushing layers, which the builder does by itself (imagematrix.publish.push), and not for deciding anything.
+It uses the engine's login, so no credential passes through here. The builder pushes layers (imagematrix.publish.push).
 """
 
 import ipaddress
@@ -17,18 +16,18 @@ from docker.auth import load_config
 from imagematrix.errors import UserError
 
 LIMIT = 300.0
-"""Seconds for one exchange with a registry; tags and manifests are small."""
+"""Seconds for a request to a registry; tags and manifests are small."""
 AT_ONCE = 8
-"""How many questions a registry is asked at once; they mostly wait for the network."""
+"""Requests to a registry at the same time; they mostly wait for the network."""
 
 
 class RegistryError(UserError):
-    """The registry gave no answer that could be used; the text says which and why."""
+    """The registry gave no usable answer. The text names the reference and the reason."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """What a tag or digest of a registry names: the index's digest, each platform's digest, and the labels."""
+    """The image behind a tag or digest in a registry: the index's digest, each platform's digest, and the labels."""
 
     digest: str
     platforms: Mapping[str, str] = field(default_factory=dict)
@@ -42,17 +41,17 @@ class Registry:
         self.buildx = list(buildx)
 
     def inspect(self, reference: str) -> Published | None:
-        """Return what a reference names, None if there is nothing. Raises RegistryError when no answer came."""
+        """Return the image behind a reference, None if there is none. Raises RegistryError."""
         answer = self._run(["inspect", "--format", "{{json .}}", reference], reference)
         return None if answer is None else parse(json.loads(answer))
 
     def digest(self, reference: str) -> str | None:
-        """Return the digest of what a reference names, None if there is nothing."""
+        """Return the digest of the image behind a reference, None if there is none. Raises RegistryError."""
         answer = self._run(["inspect", "--format", "{{json .Manifest}}", reference], reference)
         return None if answer is None else str(json.loads(answer)["digest"])
 
     def tag(self, source: str, references: Iterable[str]) -> None:
-        """Have every reference name what `source`, a name with a digest, names. Raises RegistryError."""
+        """Tag the image `source`, a name with a digest, with every reference. Raises RegistryError."""
         tags = [word for reference in references for word in ("--tag", reference)]
         if self._run(["create", *tags, source], source) is None:
             raise RegistryError(f"{source}: is not in the registry")
@@ -72,7 +71,7 @@ class Registry:
 
 
 def parse(answer: Mapping[str, Any]) -> Published:
-    """Read what `imagetools inspect` says; a manifest of one platform counts as an index of one.
+    """Parse the output of `imagetools inspect`. A manifest of one platform counts as an index of one.
 
     The labels are the first platform's: our own do not differ between platforms.
     """
@@ -87,14 +86,14 @@ def parse(answer: Mapping[str, Any]) -> Published:
 
 
 def _platform(entry: Mapping[str, str]) -> str:
-    """Return a platform as matrix.yaml writes it; arm64 has a variant, v8, that is always meant."""
+    """Return a platform as matrix.yaml writes it: linux/arm64 and not linux/arm64/v8."""
     return f"{entry['os']}/{entry['architecture']}"
 
 
 def complaint(output: str) -> str:
-    """Return the line in which a command says why it failed, without its colours and without `ERROR:`."""
+    """Return the line of a command's output that says why it failed, without colours and without `ERROR:`."""
     lines = [line.strip() for line in re.sub(r"\x1b\[[0-9;]*m", "", output).splitlines() if line.strip()]
-    errors = [line for line in lines if line.lower().startswith("error")] or lines or ["failed without a word"]
+    errors = [line for line in lines if line.lower().startswith("error")] or lines or ["failed without output"]
     return re.sub(r"^(?i:error):\s*(failed to solve:\s*)?", "", errors[-1])
 
 
@@ -108,5 +107,5 @@ def is_loopback(host: str) -> bool:
 
 
 def has_login(host: str) -> bool:
-    """Say whether the docker client is logged in to a registry; what with is not looked at."""
+    """Say whether the docker client is logged in to a registry. The credentials are not used."""
     return bool(load_config().resolve_authconfig(host))

@@ -7,11 +7,11 @@ from pathlib import Path, PurePosixPath
 from imagematrix.errors import InputError
 
 NEW = ".new-"
-"""What the name of a file begins with until it is whole."""
+"""The prefix of a file's name until the file is complete."""
 
 
 def refuse_links(folder: Path, path: str) -> None:
-    """Raise InputError if `folder`, or anything on the way from it to `path` but the last, is a symbolic link."""
+    """Raise InputError if `folder`, or a folder between it and `path`, is a symbolic link."""
     places = [folder, *(folder / parent for parent in reversed(PurePosixPath(path).parents[:-1]))]
     for place in places:
         if place.is_symlink():

@@ -36,4 +36,4 @@ def test_a_manifest_counts_as_an_index_of_one() -> None:
 
 def test_the_line_that_says_why() -> None:
     assert complaint("#1 x\n\x1b[31mERROR: failed to solve: no space left\x1b[0m\n") == "no space left"
-    assert complaint("") == "failed without a word"
+    assert complaint("") == "failed without output"

@@ -1,4 +1,4 @@
-"""The one place that runs `docker buildx bake`, and hands it the secrets that pip needs on this machine."""
+"""Runs `docker buildx bake`, with the secrets that pip needs on this machine. Nothing else runs it."""
 
 import json
 import os
@@ -24,12 +24,12 @@ def bake(
 ) -> tuple[bool, str]:
     """Build targets of the bake file below `root`; return whether all were built, and the output if it is known.
 
-    `overrides` is what is added to each target. The output goes to `log`, else where ours goes. On a terminal
-    BuildKit's own display is used first, and only a second run after a failure tells what failed.
+    `overrides` are settings to add to each target. The output goes to `log`, or else to standard error. A terminal
+    shows BuildKit's progress display; if a target fails, a second run with plain output finds out which.
     """
     secrets = [f"id={name},src={path}" for name, path in build_secrets.build_secrets().items()]
     added = {target: {**settings, "secret": secrets} for target, settings in overrides.items()}
-    # Else buildx asks for leave to read the files of secrets, which lie outside of the context:
+    # Without it buildx asks for permission to read the files of secrets, which are outside of the context:
     # https://docs.docker.com/reference/cli/docker/buildx/bake/#allow
     environment = {**os.environ, "BUILDX_BAKE_ENTITLEMENTS_FS": "0", "DOCKER_BUILDKIT": "1"}
     with tempfile.TemporaryDirectory(prefix="bake-") as scratch:
@@ -46,7 +46,7 @@ def bake(
 
 
 def _tee(command: list[str], folder: Path, environment: Mapping[str, str]) -> tuple[bool, str]:
-    """Run a command, pass its output on as it comes; return whether it succeeded, and its output."""
+    """Run a command and print its output at once; return whether it succeeded, and the output."""
     lines = []
     with subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

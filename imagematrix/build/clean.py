@@ -1,6 +1,6 @@
-"""`make clean`: removes from the engine the images and test containers of this repository, by tag and by label.
+"""`make clean`: removes the images and test containers of this repository from the engine, by tag and by label.
 
-Bases and stand-ins stay: they are not ours alone, and take longest to get.
+Base images and stand-ins stay: other projects may use them, and they take the longest to get.
 """
 
 from docker.client import DockerClient

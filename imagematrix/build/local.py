@@ -1,7 +1,7 @@
-"""`make build`: builds and tags variants on the engine through `docker buildx bake`, and says what became of each.
+"""`make build`: builds and tags variants on the engine with `docker buildx bake`, and prints the outcome of each.
 
-BuildKit does the graph, the parallelism and the cache. This module decides what to build, which base each variant gets
-on this machine, and how to continue when one fails: bake stops all when one does.
+BuildKit does the graph, the parallelism and the cache. This module decides what to build and on which base image. It
+continues after a failure: bake stops all targets when one fails.
 """
 
 import re
@@ -49,7 +49,7 @@ class Builder:
         return [outcomes[variant] for variant in variants]
 
     def stale(self, variants: Iterable[Variant]) -> tuple[Variant, ...]:
-        """Return those that `build` would build. Nothing is pulled, made or built."""
+        """Return the variants that `build` would build. Nothing is pulled, made or built."""
         variants = list(variants)
         found = images.present(self.engine, (variant.base for variant in variants), pins(variants))
 
@@ -60,7 +60,7 @@ class Builder:
         return tuple(variant for variant in variants if is_stale(variant))
 
     def is_current(self, variant: Variant, base: base_image.Base) -> bool:
-        """Say whether the engine has this very image, on that base, under all its tags already."""
+        """Say whether the engine has this image already, on this base, under all its tags."""
         ids = set()
         for reference in variant.references:
             try:
@@ -76,7 +76,7 @@ class Builder:
         return len(ids) == 1
 
     def bake_all(self, todo: Mapping[Variant, base_image.Base]) -> dict[Variant, Outcome]:
-        """Bake all at once; when one fails, bake gives the others up too, so go on without it until all are through."""
+        """Bake all at once. When a target fails, bake cancels the others: bake again without it until all are done."""
         outcomes: dict[Variant, Outcome] = {}
         left = dict(todo)
         at_once = len(left)
@@ -86,7 +86,7 @@ class Builder:
             done = {variant for variant in left if self.is_current(variant, todo[variant])}
             outcomes.update({variant: Outcome(variant, "built") for variant in done})
             reasons = blamed(output)
-            if len(targets) == 1:  # then it is its fault, and bake leaves its name out of the steps
+            if len(targets) == 1:  # a single target: the failure is its own, and bake's steps do not name it
                 said = _last(output) or "bake reported success, but the engine does not have the image"
                 reasons = {targets[0].target: next(iter(reasons.values()), said)}
             for variant in targets:
@@ -96,11 +96,11 @@ class Builder:
             if len(left) == len(before):
                 at_once = 1
             if left:
-                say(f"going on with {len(left)} that were interrupted")
+                say(f"continuing with {len(left)} builds that were interrupted")
         return outcomes
 
     def run(self, todo: Mapping[Variant, base_image.Base]) -> str:
-        """Bake with what this machine adds: bases and revision. Return what it said."""
+        """Bake with this machine's base images and the revision. Return the output."""
         revision = revision_of(self.root)
         overrides = {
             variant.target: {
@@ -113,7 +113,7 @@ class Builder:
 
 
 def _labels(variant: Variant, base: base_image.Base) -> dict[str, str]:
-    """Return what an image says of the base that it gets on this machine: a stand-in has not the locked digest."""
+    """Return the labels about the base image. A stand-in does not have the locked digest."""
     unlike = {labels.BASE_DIGEST: ""} if base.standin and variant.base_digest else {}
     return {variant.matrix.labels.base_id: base.image_id, **unlike}
 
@@ -165,7 +165,7 @@ def refuse_stale(folder: Path, rendered: Rendered, variants: Iterable[Variant]) 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the verb; return the exit status."""
-    parser = cli.parser("Build and tag images on the engine; what is already there as it should be is left alone.")
+    parser = cli.parser("Build and tag images on the engine. Images that are up to date are kept.")
     parser.add_argument("--dry-run", action="store_true", help="list what is out of date on the engine; build nothing")
     parser.add_argument("--json", action="store_true", help="print the outcomes as JSON")
     arguments = parser.parse_args(argv)
@@ -174,7 +174,7 @@ def main(argv: list[str] | None = None) -> int:
     rendered = render(matrix, arguments.root, cli.with_parents(variants))
     refuse_stale(arguments.root / "build", rendered, variants)
     if arguments.dry_run:
-        if address.why_silent(address.configured_host()) is None:  # without an engine there is nothing yet
+        if address.why_silent(address.configured_host()) is None:  # without an engine, nothing is built yet
             variants = Builder(engine.ensure(), arguments.root, rendered).stale(variants)
         for variant in variants:
             print(variant.name)

@@ -1,1 +1,1 @@
-"""What the network knows: wheels, digests of bases, what is outdated. Writes the lock files, reads no image."""
+"""Find wheels, digests of base images and what is outdated. Needs the network; writes the lock files."""

@@ -1,4 +1,4 @@
-"""The attestations that an index offers of wheels: found, fetched and verified. https://peps.python.org/pep-0740/
+"""Finds, fetches and verifies the attestations of wheels. https://peps.python.org/pep-0740/
 
 An attestation says which workflow published a file, and is signed with an identity of Sigstore.
 """
@@ -16,7 +16,7 @@ from imagematrix.errors import explained
 _JSON = "application/vnd.pypi.simple.v1+json"
 """The form in which an index names attestations, https://packaging.python.org/specifications/simple-repository-api/."""
 _LIMIT = 60.0
-"""Seconds an index may take for each part of an answer."""
+"""Seconds to wait for each part of an answer."""
 
 
 class AttestationError(Exception):
@@ -25,7 +25,7 @@ class AttestationError(Exception):
 
 @dataclass(frozen=True)
 class Attested:
-    """A file that its index offers an attestation of: its name, SHA-256 in hexadecimal, and where the provenance is."""
+    """A file with an attestation: its name, its SHA-256 in hexadecimal, and the address of its provenance."""
 
     name: str
     digest: str
@@ -34,9 +34,9 @@ class Attested:
 
 @cache
 def offered(index: str, project: str) -> Mapping[str, Attested]:
-    """Return hash, as locks write it -> file, for the files of a project that its index offers an attestation of.
+    """Return the files of a project that have an attestation, by their hashes as locks write them.
 
-    An index without JSON offers none, nor does a folder. Raises AttestationError if the index does not answer.
+    An index without JSON has none, nor has a folder. Raises AttestationError if the index does not answer.
     """
     if not index.startswith(("https://", "http://")):
         return {}
@@ -60,13 +60,16 @@ def offered(index: str, project: str) -> Mapping[str, Attested]:
 def verify(file: Attested) -> None:
     """Verify each attestation of a file: signature, log, publisher, and that it is of this name and these bytes.
 
-    The keys of Sigstore are those that come with the library, so that nothing else is asked; `make lock` renews it in
-    requirements.txt. The publisher is the one that the index names. Raises AttestationError.
+    The keys of Sigstore come with the library, so no other server is asked; `make lock` updates it in requirements.txt.
+    The publisher is the one that the index names. Raises AttestationError.
     """
-    from pypi_attestations import Distribution, Provenance  # takes seconds, and most indexes offer nothing
+    from pypi_attestations import (  # slow to import, and most indexes have none
+        Distribution,
+        Provenance,
+    )
     from sigstore.errors import Error
 
-    logging.getLogger("sigstore").setLevel(logging.ERROR)  # it warns that it is offline, as it was told to be
+    logging.getLogger("sigstore").setLevel(logging.ERROR)  # it warns that it is offline, which is intended
     try:
         answer = requests.get(file.provenance, timeout=_LIMIT)
         answer.raise_for_status()

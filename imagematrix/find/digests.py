@@ -1,6 +1,6 @@
 """The second half of `make lock`: asks the registry which digest each base image has now, for locks/bases.json.
 
-Where no registry answers, the lock is left as it is. BASE_MIRROR names a mirror of Docker Hub to ask instead.
+Without a registry the lock stays as it is. BASE_MIRROR names a mirror of Docker Hub to ask instead.
 """
 
 import json
@@ -28,7 +28,7 @@ def newest(registry: Registry, names: Iterable[str]) -> dict[str, str | None]:
 
 
 def updated(old: dict[str, str], found: dict[str, str | None], used: Iterable[str]) -> dict[str, str]:
-    """Return the lock with what was found in it, and without bases that nothing uses any more."""
+    """Return the lock with what was found, and without bases that nothing uses any more."""
     merged = {**old, **{name: digest for name, digest in found.items() if digest}}
     return {name: merged[name] for name in sorted(merged) if name in set(used)}
 

@@ -1,6 +1,6 @@
-"""`make outdated`: what a maintainer would want to renew: bases, locked packages, how long each Python is supported.
+"""`make outdated`: lists newer base images, newer packages, and how long each Python is supported.
 
-Nothing is changed; `make lock` and an edit of matrix.yaml do that. What cannot be asked here is said to be unknown.
+It changes nothing. What cannot be looked up is reported as not known.
 """
 
 import datetime
@@ -24,7 +24,7 @@ SOON = datetime.timedelta(days=90)
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to renew: what kind (`base`, `package`, `python`), which, what it is now and what there is."""
+    """Something that is outdated: its kind (`base`, `package`, `python`), its name, what it is now and what is new."""
 
     kind: str
     name: str
@@ -33,7 +33,7 @@ class Finding:
 
 
 def bases(variants: Iterable[Variant], found: Mapping[str, str | None]) -> list[Finding]:
-    """Return the bases that have another digest in the registry than in the lock."""
+    """Return the base images whose digest in the registry is not that of the lock."""
     locked = {variant.base: variant.matrix.locks.base_digest(variant.base) for variant in variants}
     return [
         Finding("base", name, locked[name] or "not pinned", digest)
@@ -43,7 +43,7 @@ def bases(variants: Iterable[Variant], found: Mapping[str, str | None]) -> list[
 
 
 def packages(name: str, locked: Mapping[str, str], resolved: Mapping[str, str]) -> list[Finding]:
-    """Return the packages of the lock `name` of which another version would be locked today."""
+    """Return the packages of the lock `name` that `make lock` would give another version."""
     return [
         Finding("package", f"{name} {package}", locked.get(package, "none"), resolved.get(package, "none"))
         for package in sorted({*locked, *resolved})
@@ -68,7 +68,7 @@ def _left(python: Python, today: datetime.date) -> str:
 
 
 def resolve(matrix: Matrix, variants: Iterable[Variant]) -> list[Finding]:
-    """Resolve every Python of the variants anew and compare with its lock. What has no answer is said and left out."""
+    """Resolve every Python of the variants again and compare with its lock. A failure is printed."""
     found: list[Finding] = []
     with ThreadPoolExecutor() as pool:
         for python in dict.fromkeys(variant.python for variant in variants):

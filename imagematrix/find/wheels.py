@@ -1,8 +1,7 @@
 """`make lock`: finds the wheels for every Python with uv and writes locks/ and requirements.txt.
 
-Facts are found here, with a network, and nowhere else. Each Python is resolved for every C library and platform of its
-variants, from wheels only, and the answers are brought to one: the newest versions that all of them have. Only where
-there is none does each C library get a lock of its own.
+Each Python is resolved for every C library and platform of its variants, from wheels only. Its lock has the newest
+versions that all of them have. If there are none, each C library gets a lock of its own.
 """
 
 import re
@@ -30,19 +29,19 @@ _MACHINES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
 """Docker's name of a platform -> uv's, https://docs.astral.sh/uv/reference/cli/#uv-pip-compile--python-platform."""
 _LIBCS = {"glibc": "unknown-linux-gnu", "musl": "unknown-linux-musl"}
 _ROUNDS = 8
-"""How often platforms may disagree before a Python gets a lock for each C library; one round was enough so far."""
+"""Rounds in which platforms may disagree before each C library gets its own lock. So far one was enough."""
 _AT_ONCE = 8
-"""uv waits for the network nearly all of its time."""
+"""Runs of uv at the same time; they mostly wait for the network."""
 _PINNED = re.compile(
     r"^(?P<name>\S+?)(?:\[\S*\])?==(?P<version>\S+)(?P<hashes>(?: \\\n +--hash=\S+)+)(?:\n +# from (?P<index>\S+))?",
     re.MULTILINE,
 )
-"""A package as uv writes it."""
+"""A package in the output of uv."""
 
 
 @dataclass(frozen=True)
 class Pin:
-    """What uv chose of a package: a version, the hashes of its files, and the index that has them."""
+    """The version of a package that uv chose, the hashes of its files, and the index that has them."""
 
     version: str
     hashes: tuple[str, ...]
@@ -67,14 +66,14 @@ class Target:
 
 
 class NoWheels(Exception):
-    """uv found no set of wheels; the text is what it said."""
+    """uv found no set of wheels. The text is uv's message."""
 
 
 def solve(target: Target, requirements: Iterable[str], bounds: Iterable[str] = (), *, offline: bool = False) -> Pins:
     """Return the newest wheels on `target` that satisfy `requirements` within `bounds`.
 
-    `offline` asks only what uv has read before. Raises NoWheels if there are none, or if the only way out was a release
-    so old that it has not the extra that was asked for.
+    `offline` uses only what is in uv's cache. Raises NoWheels if there are none, or if uv chose a release that is too
+    old to have the extra.
     """
     command = [find_uv_bin(), "pip", "compile", "-", "--no-config", "--no-progress", "--no-header", "--no-annotate"]
     command += ["--only-binary", ":all:", "--generate-hashes", "--emit-index-annotation", "--no-python-downloads"]
@@ -93,9 +92,9 @@ def solve(target: Target, requirements: Iterable[str], bounds: Iterable[str] = (
 
 
 def download(target: Target, pins: Pins) -> str:
-    """Download the wheels of these pins for `target`, and compare each with the hashes that the index told.
+    """Download the wheels of these pins for `target`, and compare each with the hashes from the index.
 
-    Nothing is kept but uv's cache. Return what uv said if a wheel is missing or has another hash, else nothing.
+    The wheels stay in uv's cache only. Return uv's message if a wheel is missing or has another hash, else nothing.
     """
     with tempfile.TemporaryDirectory(prefix="wheels-") as scratch:
         listed = Path(scratch, "requirements.txt")
@@ -117,7 +116,7 @@ class Resolver:
         self.libcs = sorted({variant.os.libc for variant in self.variants})
         self.failures: list[str] = []
         self.answers: dict[Target, Pins] = {}
-        """What each target was given last."""
+        """The last pins of each target."""
         self.distributions: set[str] = set()
         self.attested: set[str] = set()
         """The hashes of all files in the locks, and of those that have an attestation."""
@@ -136,10 +135,9 @@ class Resolver:
         return {} if self.failures else files
 
     def checked_locks(self) -> dict[str, str]:
-        """Return the same after a second look at wheels that are new to the lock.
+        """Return the same, after a download of the wheels that are new to the lock, to compare their hashes.
 
-        The index told the hashes; the download is the other source. Attestations are verified where the index offers
-        them. On failure nothing, with `failures` filled.
+        Attestations are verified if the index has them. On failure return nothing, with `failures` filled.
         """
         found = self.locks()
         asked = [(target, new) for target, pins in self.answers.items() if (new := self.unknown(target, pins))]
@@ -153,7 +151,7 @@ class Resolver:
         return {} if self.failures else found
 
     def attest(self, new: set[str]) -> None:
-        """Verify what is attested of the files whose hashes are new, and note which of all files have an attestation.
+        """Verify the attestations of files whose hashes are new, and note which of all files have one.
 
         Raises AttestationError.
         """
@@ -165,12 +163,12 @@ class Resolver:
         list(self.pool.map(attestations.verify, [files[digest] for digest in sorted(self.attested & new)]))
 
     def summary(self, locks: Iterable[str]) -> str:
-        """Return what to say about these locks of this Python."""
+        """Return what `make lock` prints about these locks of this Python."""
         counted = f"attested: {len(self.attested)} of {len(self.distributions)} distributions"
         return f"{', '.join(locks)}; {counted}" if locks else "FAILED"
 
     def unknown(self, target: Target, pins: Pins) -> Pins:
-        """Return the pins of which the lock on disk has not all the hashes."""
+        """Return the pins that have a hash which is not in the lock on disk."""
         try:
             lock = self.matrix.locks.lock(target.python, target.libc)
         except InputError:
@@ -179,18 +177,18 @@ class Resolver:
         return {name: pin for name, pin in pins.items() if not known.get((name, pin.version), set()) >= set(pin.hashes)}
 
     def targets(self, libcs: Sequence[str]) -> list[Target]:
-        """Return what has to have wheels for these C libraries."""
+        """Return the targets that need wheels for these C libraries."""
         return [Target(self.python.version, libc, platform) for libc in libcs for platform in self.matrix.platforms]
 
     def requirements(self, libcs: Sequence[str]) -> list[str]:
-        """Return what the variants of these C libraries ask for, all together."""
+        """Return the requirements of all variants with these C libraries."""
         wanted = {
             requirement for variant in self.variants if variant.os.libc in libcs for requirement in variant.requirements
         }
         return sorted(wanted)
 
     def agreed(self, libcs: Sequence[str]) -> Pins | None:
-        """Return pins that hold on every target, or None when they cannot be brought to one."""
+        """Return pins that all targets have, or None if there are none."""
         bounds: dict[str, str] = {}
         for _ in range(_ROUNDS):
             answers = list(self.pool.map(partial(self.attempt, bounds=tuple(bounds.values())), self.targets(libcs)))
@@ -209,7 +207,7 @@ class Resolver:
         return None
 
     def attempt(self, target: Target, bounds: Sequence[str]) -> Pins | None:
-        """Return the pins of one target, or None; unless the bounds are to blame, the failure is noted."""
+        """Return the pins of one target, or None. A failure without bounds is noted."""
         requirements = self.requirements([target.libc])
         try:
             self.answers[target] = solve(target, requirements, bounds)
@@ -220,7 +218,7 @@ class Resolver:
             return None
 
     def diagnose(self, target: Target, said: str) -> list[str]:
-        """Name cell, package and platform: which extra it is that has no wheel, or else what uv said."""
+        """Return which extra has no wheel, with variant, package and platform; if it is none, what uv said."""
         variants = [variant for variant in self.variants if variant.os.libc == target.libc]
         base = sorted(
             {requirement for variant in variants for image in variant.image.lineage for requirement in image.packages}
@@ -245,7 +243,7 @@ class Resolver:
         return lines or [f"{tags} {target.platform}: {' '.join(said.split())}"]
 
     def contents(self, libcs: Sequence[str], pins: Pins) -> str:
-        """Return a lock's text: what it was made from, then each package, its hashes and what needs it."""
+        """Return a lock's text: its requirements, then each package with its hashes and what needs it."""
         requirements = self.requirements(libcs)
         roots: dict[str, set[str]] = {name: set() for name in pins}
         exact = [f"{name}=={pin.version}" for name, pin in pins.items()]
@@ -264,7 +262,7 @@ class Resolver:
 
 
 def needless(matrix: Matrix, variants: Iterable[Variant]) -> list[str]:
-    """Return a line for each exclusion that was to last until there is a wheel, and there is one for all it covers."""
+    """Return a line for each exclusion `until: wheel` for which all wheels are there."""
     chosen = {variant.name for variant in variants}
     lines = []
     for exclusion in matrix.exclusions:
@@ -300,7 +298,7 @@ def _solvable(target: Target, requirements: Iterable[str]) -> bool:
 
 
 def tooling(repository: Path) -> str:
-    """Return requirements.txt: the maintainers' own tools, for every Python and machine they may have."""
+    """Return requirements.txt: the tools of this repository, for every Python and machine of its maintainers."""
     command = [find_uv_bin(), "pip", "compile", "pyproject.toml", "--no-config", "--no-progress", "--universal"]
     command += ["--generate-hashes", "--group", "test", "--python-version", "3.10", "--no-python-downloads"]
     # With extras: pip 23.2, which Debian has, finds no pin for `pydantic[email]` in a lock that says `pydantic`.

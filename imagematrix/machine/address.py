@@ -13,7 +13,7 @@ DEFAULT_HOST = "unix:///var/run/docker.sock"
 
 
 def configured_host() -> str:
-    """Return the address that DOCKER_HOST or else the docker context says, in the docker client's own order."""
+    """Return the address of DOCKER_HOST, or else of the docker context, in the order of the docker client."""
     if address := os.environ.get("DOCKER_HOST"):
         return address
     name = os.environ.get("DOCKER_CONTEXT") or get_current_context_name()
@@ -26,7 +26,7 @@ def configured_host() -> str:
 
 
 def why_silent(address: str) -> str | None:
-    """Ping an engine; returns why it does not answer, or None when it does."""
+    """Ping an engine; return why it does not answer, None if it does."""
     try:
         client = connect(address, timeout=5)
         client.ping()

@@ -1,4 +1,4 @@
-"""Debian packages of this machine: what is installed, and installing more as root."""
+"""Debian packages of this machine: which are installed, and installing more as root."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ _APT = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300"]
 
 
 def is_debian() -> bool:
-    """Tell whether this is Debian, Ubuntu or one of their kind, with apt."""
+    """Say whether this is Debian, Ubuntu or a distribution based on them, with apt."""
     try:
         lines = Path("/etc/os-release").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -29,15 +29,15 @@ def _is_installed(package: str) -> bool:
 
 
 def has_package(package: str) -> bool:
-    """Tell whether this machine's apt can install a package of that name."""
+    """Say whether apt on this machine can install a package of that name."""
     query = ["apt-cache", "show", "--no-all-versions", package]
     return subprocess.run(query, capture_output=True, check=False).returncode == 0
 
 
 def install_packages(packages: Iterable[str], purpose: str) -> None:
-    """Install those of the Debian packages that are missing, saying so.
+    """Install the Debian packages that are missing, and say so.
 
-    Raises UserError, naming them, where that is not ours to do (not root, not Debian) and when apt fails.
+    Raises UserError that names them if this is not Debian, if the user is not root, or if apt fails.
     """
     wanted = list(packages)
     if not is_debian():
@@ -55,7 +55,7 @@ def install_packages(packages: Iterable[str], purpose: str) -> None:
         log = cache.logged(command, "apt-install")
         if log is None:
             return
-        # Lists that are missing or old are the usual reason.
+        # Usually the package lists are missing or old.
         cache.logged([*_APT, "update"], "apt-update")
         log = cache.logged(command, "apt-install")
     if log is not None:

@@ -1,4 +1,4 @@
-"""Runs the scripts in `scripts/` and keeps what they make in the cache."""
+"""Runs the scripts in `scripts/` and keeps their results in the cache."""
 
 import hashlib
 import os
@@ -23,7 +23,7 @@ _running: set[subprocess.Popen[bytes]] = set()
 
 
 def artefact_path(name: str) -> Path:
-    """Return where the finished result NAME of a script is kept, whether or not it is there."""
+    """Return where the result NAME of a script is kept, whether or not it is there."""
     folder = cache.cache_folder() / "artefacts"
     folder.mkdir(exist_ok=True)
     return folder / name
@@ -54,9 +54,9 @@ def is_made(name: str, script: str) -> bool:
 def make_artefact(name: str, script: str, arguments: Sequence[str]) -> Path:
     """Run `scripts/SCRIPT OUT ARGUMENT…` unless its result is in the cache; returns the result, a file or a folder.
 
-    The result is moved into place when the script has ended well, so a kill leaves nothing that looks finished, and
-    two processes never make the same one. A folder is made again when its script has changed. Raises UserError with the
-    end of the log when the script fails.
+    The result is moved into place when the script has succeeded, so a killed script leaves nothing that looks finished.
+    Two processes never make the same one. A folder is made again if its script has changed. Raises UserError with the
+    end of the log if the script fails.
     """
     finished = artefact_path(name)
     if is_made(name, script):
@@ -69,7 +69,7 @@ def make_artefact(name: str, script: str, arguments: Sequence[str]) -> Path:
         work.mkdir(parents=True)
         started = time.monotonic()
         say(f"making {name} …")
-        digest = script_digest(script)  # before it runs: an edit meanwhile has it made again
+        digest = script_digest(script)  # before it runs: after an edit meanwhile it is made again
         status = _run_script([str(SCRIPTS / script), str(work / "out"), *arguments], work, cache.log_path(name), lock)
         if status != 0:
             _remove(work)
@@ -96,8 +96,8 @@ def _run_script(command: Sequence[str], work: Path, log: Path, lock: int) -> int
     process = None
     try:
         with log.open("wb") as output:
-            with deferred():  # a signal between the start and the note of it would leave the script behind
-                # The child holds the lock too: if this process is killed, nobody works in the folder beside an orphan.
+            with deferred():  # a signal between the start and `add` would leave the script running
+                # The child holds the lock too: if this process is killed, no other one uses the folder meanwhile.
                 process = subprocess.Popen(
                     ["nice", *command],
                     cwd=work,
@@ -122,7 +122,7 @@ def _run_script(command: Sequence[str], work: Path, log: Path, lock: int) -> int
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Have SIGINT and SIGTERM wait until the end. Only the main thread can have it so."""
+    """Delay SIGINT and SIGTERM until the end of the block. Other threads than the main one cannot do this."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -141,7 +141,7 @@ def deferred() -> Iterator[None]:
 
 
 def end_scripts() -> None:
-    """End the scripts that are running, with all that they started: for Ctrl-C and SIGTERM, which cli.run makes one."""
+    """End the scripts that are running, and all their children: for Ctrl-C and SIGTERM."""
     for process in list(_running):
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGTERM)

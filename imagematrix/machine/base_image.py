@@ -1,4 +1,4 @@
-"""A base image: one that the engine has, or the reason why there is none."""
+"""A base image that the engine has, or the reason why there is none."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from imagematrix.labels import Labels
 class Base:
     """A base image that is in the engine."""
 
-    name: str  # the official one that was asked for
-    reference: str  # what FROM is to say: the same, or the stand-in's
+    name: str  # the official name
+    reference: str  # for FROM: the official name, or the stand-in's
     image_id: str
     digest: str | None  # sha256:… as the registry has it; None for a stand-in
     standin: bool
@@ -26,11 +26,11 @@ class Base:
 
 @dataclass(frozen=True)
 class Unavailable:
-    """A base image that cannot be had here, and why."""
+    """A base image that is not available, and why."""
 
     name: str
     reason: str
-    refused: bool = False  # it is there, or a registry answers, but it is not what locks/bases.json pins
+    refused: bool = False  # there is one, but not the one that locks/bases.json pins
 
 
 Pins = Mapping[str, "str | None"]
@@ -38,7 +38,7 @@ Pins = Mapping[str, "str | None"]
 
 
 def in_engine(client: DockerClient, name: str, reference: str, pin: str | None = None) -> Base | None:
-    """Return a base image that the engine has, None if it has not. Raises UserError when the engine fails."""
+    """Return a base image that the engine has, None if it does not have it. Raises UserError if the engine fails."""
     try:
         image = client.images.get(reference)
     except ImageNotFound:
@@ -49,7 +49,7 @@ def in_engine(client: DockerClient, name: str, reference: str, pin: str | None =
 
 
 def described(name: str, reference: str, image: Image, pin: str | None = None) -> Base:
-    """Describe an image; of the digests it has in several registries, the pinned one is taken if it is among them."""
+    """Describe an image. If it has digests in several registries, the pinned one is preferred."""
     digests = [digest.rpartition("@")[2] for digest in image.attrs.get("RepoDigests") or []]
     standin = is_standin(image.labels)
     digest = pin if pin in digests else next(iter(digests), None)

@@ -1,4 +1,4 @@
-"""What a build is told about the network: certificate authorities, and pip's settings."""
+"""Secrets for builds: the certificate authorities and pip's settings of this machine."""
 
 import ast
 import os
@@ -13,11 +13,11 @@ CONTAINER_CA = "/etc/ssl/certs/ca-certificates.crt"  # where a build mounts the 
 
 
 def build_secrets() -> dict[str, Path]:
-    """Return the files to hand to builds as secrets, so that pip in a build reaches what the machine's pip reaches.
+    """Return the files to pass to builds as secrets, so that pip in a build uses the same index as on this machine.
 
     `ca`: the certificate authorities this machine trusts (an intercepting proxy's among them), if there are any.
     `pipconf`: a pip.conf for /etc/pip.conf in the build, naming `ca` at CONTAINER_CA and keeping the machine's index.
-    Older pips do not look into the system's store by themselves, hence `cert`.
+    `cert` is for older versions of pip, which do not read the system's store.
     """
     names = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
     candidates = [Path(os.environ[name]) for name in names if os.environ.get(name)] + [Path(CONTAINER_CA)]
@@ -31,7 +31,7 @@ def build_secrets() -> dict[str, Path]:
 
 
 def usable_in_a_build(settings: dict[str, str]) -> dict[str, str]:
-    """Keep those pip settings that mean the same inside a build: addresses on the network, and patience."""
+    """Return the pip settings that work inside a build: addresses on the network, timeouts and retries."""
     kept = {}
     for name in ("index-url", "extra-index-url", "find-links", "proxy"):
         words = [word for word in settings.get(name, "").split() if word.startswith(("http://", "https://"))]
@@ -44,7 +44,7 @@ def usable_in_a_build(settings: dict[str, str]) -> dict[str, str]:
 
 
 def _pip_settings() -> dict[str, str]:
-    """Return what `pip config list` says, by option name, the environment's word last; {} where there is no pip."""
+    """Return the settings of `pip config list` by option. The environment comes last. {} if there is no pip."""
     for command in ([sys.executable, "-m", "pip"], ["python3", "-m", "pip"]):
         try:
             listed = subprocess.run([*command, "config", "list"], capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""Builders that can push by digest: those that BUILDER names, else one of our own in a container."""
+"""Builders that can push by digest: those of BUILDER, or else one that is made in a container."""
 
 import subprocess
 
@@ -9,10 +9,9 @@ from imagematrix.machine.engine import Engine
 
 
 def builders(host_engine: Engine, named: str, *, dry_run: bool = False) -> list[str]:
-    """Return the builders that BUILDER names; where it names none, one of our own, which is made unless it is there.
+    """Return the builders that BUILDER names. If it names none, return one of our own, and make it if it is missing.
 
-    Raises UserError for one that cannot push by digest, or is not there, and where none can be made. In a dry run none
-    is made.
+    Raises UserError if a builder does not exist or cannot push by digest, or if none can be made. A dry run makes none.
     """
     names = [name for name in named.split(",") if name]
     for name in names:

@@ -1,7 +1,7 @@
 """A stand-in for a BuildKit builder where no registry has BuildKit's image.
 
-It is a private dockerd of Debian with the containerd image store, which has all of BuildKit, behind a socket that
-speaks BuildKit's own protocol. It leaves the machine's engine alone: folders, socket and bridge are its own.
+It is a private dockerd from Debian with the containerd image store, which contains BuildKit, behind a socket that
+speaks BuildKit's protocol. It does not touch the machine's engine: it has its own folders, socket and bridge.
 Run it as `python -m imagematrix.machine.buildkit_standin start|stop NAME`."""
 
 import argparse
@@ -27,35 +27,35 @@ from imagematrix.machine.engine import Engine
 
 START_LIMIT, STOP_LIMIT = 60.0, 30.0
 _OWNER = "owner.json"
-"""The file that says which process a stand-in ends with. One that was started by `start` has none."""
+"""The note of the process that a stand-in belongs to. One that `start` made belongs to none."""
 _PACKAGES = ("docker.io", "containerd")
 
 
 class StandIn:
-    """A private dockerd that serves as a buildkitd. Its name tells it from others, so that there can be several."""
+    """A private dockerd that serves as a buildkitd. There can be several, with different names."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.folder = cache.cache_folder() / "buildkit" / name
         number = zlib.crc32(str(self.folder).encode())
         self.bridge = f"hcimg{number:08x}"
-        # Of the range for tests of networks, RFC 2544, which nothing real uses.
+        # From the range for network tests, RFC 2544.
         self.network = ipaddress.ip_network((int(ipaddress.ip_address("198.18.0.0")) + (number % 8192) * 16, 28))
 
     @property
     def socket(self) -> Path:
-        """Where it speaks BuildKit's protocol, for a buildx builder of the driver `remote`."""
+        """The socket for a buildx builder of the driver `remote`."""
         return self.folder / "buildkit.sock"
 
     def claim(self) -> None:
-        """Note that it is this process's: another one removes it when this one is gone."""
+        """Note that it belongs to this process: when that has ended, another one removes the stand-in."""
         processes.note(self.folder / _OWNER, os.getpid())
 
     def start(self) -> None:
-        """Start it and wait until it answers. Raises UserError where it cannot be had."""
+        """Start it and wait until it answers. Raises UserError if that is not possible."""
         if os.geteuid() != 0 or not apt.is_debian():
             raise UserError("a stand-in for BuildKit needs root on Debian or Ubuntu; name a builder with BUILDER=")
-        apt.install_packages(["docker.io", "iptables", "iproute2"], "a stand-in for BuildKit")  # runc is its
+        apt.install_packages(["docker.io", "iptables", "iproute2"], "a stand-in for BuildKit")  # for its runc
         files = [artefacts.make_artefact(f"sid-{name}", "debian-package.sh", ["sid", name]) for name in _PACKAGES]
         self.stop()
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -72,8 +72,8 @@ class StandIn:
     def _settings(self) -> dict[str, object]:
         """Return dockerd's settings, https://docs.docker.com/reference/cli/dockerd/#daemon-configuration-file.
 
-        It leaves the firewall alone: a second dockerd that does not takes the first one's rules away. And it has a
-        bridge of its own: with none it would delete docker0.
+        It does not change the firewall, because a second dockerd removes the first one's rules. It has its own bridge,
+        because without one it would delete docker0.
         """
         return {
             "features": {"containerd-snapshotter": True},
@@ -99,7 +99,7 @@ class StandIn:
         raise UserError(f"the stand-in for BuildKit did not come up\n{cache.tail(self.folder / f'{name}.log')}")
 
     def _network(self, verb: str) -> None:
-        """Add or delete the bridge, and the rules by which what is built reaches the network."""
+        """Add or delete the bridge, and the firewall rules that give builds a network."""
         rules = (
             ("-t", "nat", "POSTROUTING", "-s", str(self.network), "!", "-o", self.bridge, "-j", "MASQUERADE"),
             ("-t", "filter", "FORWARD", "-i", self.bridge, "-j", "ACCEPT"),
@@ -116,7 +116,7 @@ class StandIn:
             _quietly("ip", "link", "delete", self.bridge)
 
     def stop(self) -> None:
-        """End it, if it runs, and whatever of it an interrupted run left; its cache stays."""
+        """End it, and remove what an interrupted run left. Its cache stays."""
         for name in ("proxy", "dockerd"):
             record = self.folder / f"{name}.json"
             process = processes.noted(record)
@@ -128,14 +128,14 @@ class StandIn:
         self._network("delete")
 
     def remove(self) -> None:
-        """End it and forget its cache."""
+        """End it and remove its cache."""
         self.stop()
         if self.folder.exists():
             _quietly("sh", "-c", f"grep -F ' {self.folder}/' /proc/mounts | cut -d' ' -f2 | xargs -r umount -l")
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def serve(self) -> None:
-        """Pass BuildKit's protocol on to the dockerd, which speaks it after an upgrade of a connection to /grpc."""
+        """Forward BuildKit's protocol to dockerd, which speaks it on a connection that is upgraded at /grpc."""
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(self.socket))
             listener.listen()
@@ -170,9 +170,9 @@ def _quietly(*command: str) -> None:
 
 @contextlib.contextmanager
 def stand_in(host_engine: Engine, name: str) -> Iterator[str]:
-    """Have a stand-in run for a while, with an empty cache, as the buildx builder NAME.
+    """Run a stand-in with an empty cache as the buildx builder NAME, and remove it at the end.
 
-    Those of runs that were killed are removed first.
+    First remove those that killed runs left.
     """
     remove_orphans(host_engine.buildx)
     standin = StandIn(name)
@@ -195,13 +195,13 @@ def remove_orphans(buildx: Sequence[str]) -> None:
 
 
 def forget(buildx: Sequence[str], standin: StandIn) -> None:
-    """Remove a stand-in, and make it unknown to buildx."""
+    """Remove a stand-in, also from buildx."""
     _quietly(*buildx, "rm", standin.name)
     standin.remove()
 
 
 def register(host_engine: Engine, standin: StandIn) -> None:
-    """Make a stand-in known to buildx, as the builder of its name."""
+    """Add a stand-in to buildx as the builder of its name."""
     _quietly(*host_engine.buildx, "rm", standin.name)
     command = [*host_engine.buildx, "create", "--name", standin.name, "--driver", "remote", f"unix://{standin.socket}"]
     subprocess.run(command, check=True, capture_output=True)

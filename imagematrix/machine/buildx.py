@@ -24,12 +24,12 @@ def _installed(program: str) -> list[str]:
 
 
 def command(address: str) -> list[str]:
-    """Return the argv of a buildx for the engine; one is fetched if none works. Raises UserError if it cannot be."""
+    """Return the argv of a buildx for the engine. It is installed if there is none. Raises UserError."""
     for path in _installed("docker"):
         plugin = [path, "--host", address, "buildx"]
         if _works([*plugin, "version"]):
             return plugin
-    # As a program of its own buildx works with any client, and ~/.docker need not be touched for it, unless the user's
+    # As a program of its own buildx works without a docker client. It leaves ~/.docker alone, unless the user's
     # builders are there already.
     variables = [f"DOCKER_HOST={address}"]
     docker_folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")

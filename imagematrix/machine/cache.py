@@ -1,4 +1,4 @@
-"""The project's cache folder, with its locks between processes and its logs."""
+"""The project's cache folder, with locks between processes and logs."""
 
 import fcntl
 import os
@@ -32,7 +32,7 @@ def locked(name: str) -> Iterator[int]:
 
 
 def logged(command: Sequence[str], name: str) -> Path | None:
-    """Run a command with its output in the log NAME; returns the log's path if it failed, None if all went well."""
+    """Run a command with its output in the log NAME; return the log's path if it failed, else None."""
     log = log_path(name)
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_MODE": "l"}
     with log.open("wb") as file:

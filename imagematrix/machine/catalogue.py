@@ -54,7 +54,7 @@ _FULL = ("3.12", "3.13")
 
 
 def standin_for(name: str) -> Artefact | Unavailable:
-    """Return what to make to stand in for an official image, or why there is nothing to make."""
+    """Return the stand-in to make for an official image, or why there is none."""
     match = _NAME.fullmatch(name)
     if match is None:
         return Unavailable(name, "not a name like python:3.13-slim-trixie, for which stand-ins are known")

@@ -18,7 +18,7 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def start(reason: str) -> None:
-    """Start an engine; `reason` is why none answers. Raises UserError where that is not possible."""
+    """Start an engine; `reason` is why none answers. Raises UserError if that is not possible."""
     if os.geteuid() != 0 or not apt.is_debian():
         raise UserError(
             f"no container engine at {address.DEFAULT_HOST} ({reason}). Install Docker "
@@ -27,7 +27,7 @@ def start(reason: str) -> None:
         )
     if _find_dockerd() is None:
         apt.install_packages(_engine_packages(), "a container engine")
-        if _wait_for_answer(2.0):  # a package may start its service by itself
+        if _wait_for_answer(2.0):  # the package may have started its service
             return
     if Path("/run/systemd/system").is_dir():
         say("starting the engine: systemctl start docker")
@@ -72,7 +72,7 @@ def _start_dockerd() -> None:
     try:
         if not _wait_for_answer(START_LIMIT, process):
             raise UserError(f"dockerd did not come up; log: {log}\n{cache.tail(log)}")
-    except BaseException:  # Ctrl-C too: no half-started daemon stays behind
+    except BaseException:  # Ctrl-C too: leave no daemon that has not come up
         process.terminate()
         process.wait()
         record_path().unlink(missing_ok=True)
@@ -90,7 +90,7 @@ def _wait_for_answer(limit: float, process: subprocess.Popen[bytes] | None = Non
 
 
 def clear_stale_pid_file(path: Path, name: str) -> int | None:
-    """Remove a pid file whose process is gone or is another program; returns the process that rightly owns it, if any.
+    """Remove a pid file unless its process is the daemon; return that process, if any.
 
     dockerd refuses to start while any process has the number in its file, whatever that process is
     (https://github.com/moby/moby/issues/20722).
@@ -114,9 +114,9 @@ def record_path() -> Path:
 
 
 def stop() -> int:
-    """End the dockerd that was started here, and wait for it; any other is left alone. Return the exit status, 0.
+    """End the dockerd that was started here, and wait for it. No other is ended. Return the exit status, 0.
 
-    Raises UserError when it does not end in time.
+    Raises UserError if it does not end in time.
     """
     with cache.locked("engine"):
         daemon = processes.noted(record_path())

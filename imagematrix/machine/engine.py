@@ -1,4 +1,4 @@
-"""The container engine: the one that answers, else one that is installed and started here."""
+"""The container engine: the one that answers, or else one that is installed and started here."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +22,7 @@ class Engine:
         return buildx.command(self.host)
 
     def client(self) -> DockerClient:
-        """Return a client of the engine's API. Raises UserError when it has gone."""
+        """Return a client of the engine's API. Raises UserError if it no longer answers."""
         try:
             return address.connect(self.host, timeout=600)
         except DockerException as error:
@@ -30,10 +30,10 @@ class Engine:
 
 
 def ensure() -> Engine:
-    """Return the engine that answers; where none does, install and start one, saying so.
+    """Return the engine that answers. If none does, install and start one, and say so.
 
-    Raises UserError saying what to do where that is not possible: an engine that DOCKER_HOST or the docker context
-    names does not answer, no root, not Debian or Ubuntu, or the daemon does not come up.
+    Raises UserError that says what to do if that is not possible: the engine of DOCKER_HOST or the docker context does
+    not answer, the user is not root, this is not Debian or Ubuntu, or the daemon does not come up.
     """
     where = address.configured_host()
     with cache.locked("engine"):

@@ -14,15 +14,15 @@ from imagematrix.machine.base_image import Base, Pins, Unavailable
 from imagematrix.machine.engine import Engine
 from imagematrix.reference import parse
 
-PROBE_LIMIT = 10  # seconds for the engine to find out whether there is a registry
+PROBE_LIMIT = 10  # seconds to wait for the registry
 
 
 def obtain(engine: Engine, names: Iterable[str], pins: Pins | None = None) -> dict[str, Base | Unavailable]:
     """Return each named base image, or why it cannot be had here, in the order of `names`.
 
-    Official images that the engine has are used as they are, if they are the pinned ones; the network is touched only
-    for those it lacks, and a registry that cannot be reached is asked once. What goes wrong with one image is that
-    image's reason, and no other's. Raises UserError only when the engine itself fails.
+    Official images that the engine has are used if they are the pinned ones. Only the others need the network; a
+    registry that cannot be reached is asked once. A failure with one image does not affect others. Raises UserError
+    only if the engine fails.
     """
     client, pins = engine.client(), pins or {}
     wanted = list(dict.fromkeys(names))
@@ -51,7 +51,7 @@ def present(engine: Engine, names: Iterable[str], pins: Pins | None = None) -> d
 def _known(
     engine: Engine, client: DockerClient, names: list[str], pins: Pins
 ) -> tuple[dict[str, Base | Unavailable], list[str], str | None]:
-    """Return what is had or refused without pulling or making anything, the rest, and why no registry can give that."""
+    """Return what is known without pulling or making anything, the names of the rest, and why no registry answers."""
     found: dict[str, Base | Unavailable] = {}
     others: dict[str, Base | None] = {}
     for name in names:
@@ -76,9 +76,9 @@ def pull_reference(name: str) -> str:
 
 
 def why_no_registry(engine: Engine, reference: str) -> str | None:
-    """Have the engine ask the registry about an image; returns why it has none to ask, None when one answers.
+    """Have the engine ask the registry about an image; return why it cannot, None if a registry answers.
 
-    The engine and not we: it may be elsewhere, with proxies and mirrors of its own.
+    The engine asks because it may run elsewhere, with its own proxies and mirrors.
     """
     try:
         with_limit = engine.client()

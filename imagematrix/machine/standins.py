@@ -1,6 +1,6 @@
 """Makes stand-ins for base images and imports them into the engine.
 
-A stand-in is for tests where no registry can be reached. It is labelled and never gets the official name."""
+A stand-in is for tests where no registry can be reached. It has a label, and never the official name."""
 
 import os
 import time
@@ -21,7 +21,7 @@ PATH = "/usr/local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/
 
 
 def stand_ins(client: DockerClient, names: list[str]) -> dict[str, Base | Unavailable]:
-    """Return the stand-in for each named image, made if the engine has none, or why there is none."""
+    """Return the stand-in for each image, or why there is none. It is made if the engine does not have it."""
     found: dict[str, Base | Unavailable] = {}
     to_make: dict[str, Artefact] = {}
     for name in names:
@@ -43,7 +43,7 @@ def stand_ins(client: DockerClient, names: list[str]) -> dict[str, Base | Unavai
 
 
 def current_stand_in(client: DockerClient, name: str, plan: Artefact | Unavailable) -> Base | None:
-    """Return the stand-in that the engine has, unless it says that it was made by a script that has changed since."""
+    """Return the stand-in that the engine has, unless its script has changed since."""
     base = base_image.in_engine(client, name, f"standin/{name}")
     if base and isinstance(plan, Artefact):
         digest = client.images.get(base.reference).labels.get(base_image.own_labels().standin_script)
@@ -52,7 +52,7 @@ def current_stand_in(client: DockerClient, name: str, plan: Artefact | Unavailab
 
 
 def make_all(wanted: Iterable[Artefact]) -> dict[Artefact, UserError]:
-    """Make artefacts and what they need, as many at once as there are cores; returns what went wrong, by artefact."""
+    """Make artefacts and what they need, as many at once as there are cores; return the failures."""
     made: dict[Artefact, Future[None]] = {}
 
     def make(artefact: Artefact) -> None:
@@ -67,7 +67,7 @@ def make_all(wanted: Iterable[Artefact]) -> dict[Artefact, UserError]:
 
     def submit(pool: ThreadPoolExecutor, some: list[Artefact]) -> None:
         if needed := [need for artefact in some for need in artefact.needs]:
-            submit(pool, needed)  # first, so that nobody waits for what has not been submitted
+            submit(pool, needed)  # first, so that no task waits for one that has not been submitted
         for artefact in some:
             if artefact not in made:
                 made[artefact] = pool.submit(make, artefact)
@@ -94,7 +94,7 @@ def _import(client: DockerClient, name: str, artefact: Artefact) -> Base | Unava
     repository, _, tag = f"standin/{name}".rpartition(":")
     with cache.locked(f"import-{artefact.name}"):
         if base := current_stand_in(client, name, artefact):
-            return base  # another process was faster
+            return base  # another process imported it
         started = time.monotonic()
         folder = artefacts.artefact_path(artefact.name)
         version = (folder / "python-version").read_text(encoding="utf-8").strip()

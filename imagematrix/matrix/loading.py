@@ -1,7 +1,7 @@
-"""Makes the model from matrix.yaml, and refuses what contradicts itself: names nobody defined, exclusions that match
-nothing, two variants with one tag, aliases without a target.
+"""Makes the model from matrix.yaml, and refuses contradictions: unknown names, exclusions that match nothing, two
+variants with one tag, aliases without a target.
 
-`schema` has checked each value by itself before; here are the checks that need two places of the file.
+`schema` has checked each value by itself. Here are the checks that compare two places of the file.
 """
 
 import re
@@ -36,25 +36,25 @@ from imagematrix.matrix.source import Source, Where, read, shortened
 from imagematrix.matrix.tags import is_complete, looks_like
 
 MOST_ANCESTORS = 10
-"""Images below an image: every variant repeats the layers of all of them in its Dockerfile."""
-RESERVED = ("ci-matrix.json", "docker-bake.json", "manifest.json", "matrix.schema.json", "tags.json")
-"""What stands in build/ beside the images' folders."""
+"""Images that an image can be built on. Each adds a stage to every Dockerfile."""
+FILES_OF_BUILD = ("ci-matrix.json", "docker-bake.json", "manifest.json", "matrix.schema.json", "tags.json")
+"""The files of build/ beside the images' folders."""
 ROOT_KEYS = ("server", "template", "runtime", "probe")
-"""What an image without a parent says, for itself and for all that are built on it."""
+"""The keys of an image without a parent. They hold for all images that are built on it."""
 
 
 def load(root: Path) -> Matrix:
     """Return the matrix of the repository at `root`.
 
-    Its order is its own, not the file's: versions ascend, names are sorted. Raises InputError that lists every problem
-    of matrix.yaml with its line.
+    It has its own order: versions ascend, names are sorted. Raises InputError that lists every problem of matrix.yaml
+    with its line.
     """
     source = read(root / "matrix.yaml")
     return _Loader(source, parse(source), Locks(root / "locks")).matrix()
 
 
 class _Loader:
-    """Turns the file's entries into the model and notes on the way what does not fit together."""
+    """Turns the entries of the file into the model, and notes contradictions."""
 
     def __init__(self, source: Source, file: MatrixFile, locks: Locks) -> None:
         self.source, self.file, self.locks = source, file, locks
@@ -101,7 +101,7 @@ class _Loader:
         return matrix
 
     def known(self, where: Where, names: list[str] | None, kind: str, allowed: list[str]) -> None:
-        """Every one of `names` is allowed, and is there once."""
+        """Each of `names` is allowed and is listed once."""
         for position, name in enumerate(names or ()):
             place = (*where, position) if (*where, position) in self.source.lines else where
             if name not in allowed:
@@ -111,7 +111,7 @@ class _Loader:
                 self.source.problem(place, f"{name} is listed twice")
 
     def names(self) -> None:
-        """Every name that refers to another part of the file must be there."""
+        """Every name that refers to another part of the file exists there."""
         file = self.file
         self.known(("platforms",), list(file.platforms), "platform", list(file.platforms))
         self.known(("tags",), file.tags, "tag", file.tags)
@@ -134,7 +134,7 @@ class _Loader:
             self.known(("aliases", name, "python"), wanted, "Python", list(file.pythons))
 
     def check_extras(self) -> None:
-        """Every extra belongs to an image, and no two say that they are the same."""
+        """Every extra belongs to an image, and no two have the same package or fact."""
         used = {extra for image in self.file.images.values() for extra in image.extras}
         seen: dict[tuple[str, str], str] = {}
         for name, entry in self.file.extras.items():
@@ -175,7 +175,7 @@ class _Loader:
             return ()
 
     def server(self, name: str, entry: ImageEntry) -> Server | None:
-        """Return what a root image serves with; note what it does not say."""
+        """Return the server of a root image; note which keys are missing."""
         if not (entry.server and entry.template and entry.runtime and entry.probe):
             for key in ROOT_KEYS:
                 if getattr(entry, key) is None:
@@ -196,14 +196,14 @@ class _Loader:
             if extra in inherited:
                 self.source.problem(where, f"{extra} comes from the parent already; remove it here")
         folders = {image.server.runtime.partition("/")[0], image.server.template.partition("/")[0]}
-        if image.name in {*RESERVED, *folders}:
+        if image.name in {*FILES_OF_BUILD, *folders}:
             text = f"{image.name} is the name of a file or folder of build/; choose another name for the image"
             self.source.problem(("images", image.name), text)
         if image.parent is None:
             self.check_server(image)
 
     def check_server(self, image: Image) -> None:
-        """It has the server, with a lower bound that keeps a resolver from releases without the extras."""
+        """It installs the server, with a lower bound: without it a resolver takes releases that have no extras."""
         where, server = ("images", image.name, "packages"), image.server.distribution
         requirements = [Requirement(requirement) for requirement in image.packages]
         servers = [requirement for requirement in requirements if canonicalize_name(requirement.name) == server]
@@ -234,7 +234,7 @@ class _Loader:
         )
 
     def inherited_extras(self, where: Where, entry: ExclusionEntry) -> None:
-        """A child has its parent's layers, so only the image that brings an extra can be without it."""
+        """A child has its parent's layers, so an extra can be excluded only from the image that adds it."""
         by_name = {image.name: image for image in self.images}
         for name in entry.image or ():
             for extra in entry.extra or ():
@@ -247,7 +247,7 @@ class _Loader:
                         )
 
     def useless_exclusions(self, matrix: Matrix) -> None:
-        """An exclusion must leave out something that those before it have not."""
+        """Every exclusion leaves out something that no exclusion before it leaves out."""
         left = {
             (image.name, python.version, os.name, extra): (image, python, os)
             for image, python, os in cells(self.images, self.pythons, self.oses)
@@ -270,7 +270,7 @@ class _Loader:
                 del left[key]
 
     def check_bases(self, matrix: Matrix) -> None:
-        """Every base that is used is there, and has the Python and the C library that it stands under."""
+        """Every base image that is used is named, and has the Python and the C library of its place."""
         for python in self.pythons:
             for os in self.oses:
                 where = ("pythons", python.version, "bases")
@@ -294,7 +294,7 @@ class _Loader:
         return targets
 
     def check_aliases(self, matrix: Matrix) -> None:
-        """An alias names a variant of an image at least, of the Python that it says, and is no variant's own tag."""
+        """An alias has a target in some image, of the Python in its name, and is not the tag of a variant."""
         own = {tag_of(python, os) for python in self.pythons for os in self.oses}
         for name, (python, os) in matrix.aliases.items():
             where = ("aliases", name)
@@ -312,9 +312,9 @@ class _Loader:
                 self.source.problem(where, f"two variants with one tag: {name} is the tag of a variant")
 
     def check_unique(self, variants: Iterable[Variant]) -> None:
-        """No two variants share a bake target, a folder or a tag, on file systems that ignore case either.
+        """No two variants share a bake target, a folder or a tag, ignoring case.
 
-        One line for each variant is enough: what makes two tags one makes others one too.
+        One problem for each variant is enough, because two variants that share one tag usually share others.
         """
         seen: dict[tuple[str, str], Variant] = {}
         told: set[Where] = set()
@@ -332,7 +332,7 @@ class _Loader:
                 break
 
     def check_look_alikes(self, variants: Iterable[Variant]) -> None:
-        """No tag looks like one that a variant will get with a version or a day."""
+        """No tag can become equal to one with a version or a day."""
         named = {tag: variant for variant in variants for tag in variant.named_tags}
         later = {pattern: variant for variant in variants for pattern in variant.patterns if not is_complete(pattern)}
         for pattern, variant in later.items():
@@ -341,7 +341,7 @@ class _Loader:
                 self.source.problem(where, f"{tag} looks like a dated or version tag of {variant.tag}")
 
     def differing(self, variant: Variant, other: Variant, name: str) -> Where:
-        """Return the place of the file that makes `variant` another than `other`."""
+        """Return the place of the file where `variant` and `other` differ."""
         if (alias := name.rpartition(":")[2]) in self.file.aliases and alias in variant.aliases:
             return ("aliases", alias)
         if alias in variant.patterns:
@@ -354,7 +354,7 @@ class _Loader:
 
 
 def _names(variant: Variant) -> Iterator[tuple[str, str]]:
-    """Yield what must be a variant's alone."""
+    """Yield the names that must be unique."""
     for tag in (variant.tag, *variant.aliases):
         yield "tag", f"{variant.image.name}:{tag}"
     yield "folder", variant.directory
@@ -364,9 +364,9 @@ def _names(variant: Variant) -> Iterator[tuple[str, str]]:
 
 
 def _misplaced(base: str, python: Python, os: OS) -> str | None:
-    """Say why a base cannot be one of that Python and OS, None if its name says that it is.
+    """Return why a base image does not fit a Python and an OS, None if its name says that it does.
 
-    Only a repository named python tells its Python by its tags, as Docker Hub's official one does.
+    Only the tags of a repository named python are known to begin with the Python version.
     """
     name = reference.parse(base)
     if name.path.rpartition("/")[2] != "python":

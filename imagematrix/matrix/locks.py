@@ -1,8 +1,8 @@
-"""The lock files: exactly which wheels go into the images of one Python, and for the sake of which requirement.
+"""Reads the lock files: the wheels for the images of each Python, and which requirement needs each of them.
 
-A lock is a requirements file that pip understands, with a head that says what it was made from and behind every
-package the requirements that need it, so that the packages of any variant can be told without a network. `make lock`
-writes them (imagematrix.find.wheels); here they are only read.
+A lock is a requirements file for pip. Its head lists the requirements that it was made from, and a comment behind each
+package lists those that need it. So the packages of a variant are known without a network. `make lock` writes the locks
+(imagematrix.find.wheels).
 """
 
 import json
@@ -28,7 +28,7 @@ _HEAD = re.compile(r"^# (?P<key>python|requirement): (?P<value>.+)$")
 
 @dataclass(frozen=True)
 class Locked:
-    """One package of a lock: its name in normal form, version, wheels' hashes, and what it is there for."""
+    """A package in a lock: its normalized name, version, hashes of wheels, and the requirements that need it."""
 
     name: str
     version: str
@@ -48,7 +48,7 @@ class Lock:
 
 @cache
 def without_version(requirement: str) -> str:
-    """Return a requirement without its version: what a lock calls it. `a[b]>=1` is `a[b]`."""
+    """Return a requirement without its version, as locks write it: `a[b]>=1` is `a[b]`."""
     parsed = Requirement(requirement)
     extras = f"[{','.join(sorted(parsed.extras))}]" if parsed.extras else ""
     return f"{canonicalize_name(parsed.name)}{extras}"
@@ -63,7 +63,7 @@ class Locks:
         self._bases: dict[str, str] | None = None
 
     def path(self, python: str, libc: str) -> Path:
-        """Return the file that holds the lock: the C library's own where there is one, else the Python's."""
+        """Return the file of the lock: that of the C library if there is one, else that of the Python."""
         own = self.folder / f"python{python}-{libc}.txt"
         return own if own.exists() else self.folder / f"python{python}.txt"
 
@@ -116,7 +116,7 @@ def _check_package(place: str, match: re.Match[str], before: list[Locked]) -> No
 
 
 def read(path: Path) -> Lock:
-    """Read one lock file. Raises InputError if it is missing or not as `make lock` writes it."""
+    """Read a lock file. Raises InputError if it is missing or not as `make lock` writes it."""
     name = f"{path.parent.name}/{path.name}"
     try:
         if path.is_fifo():

@@ -1,7 +1,7 @@
-"""The matrix as typed objects: the one place that knows which images, variants, extras and tags there are.
+"""The matrix as typed objects: images, variants, extras and tags.
 
-Rendering, building, publishing, tables and tests ask these objects; a list of versions stands nowhere else. How they
-come out of matrix.yaml is imagematrix.matrix.loading's affair; nothing here writes or needs a network.
+Rendering, building, publishing, tables and tests use these objects; there is no other list of versions.
+imagematrix.matrix.loading makes them from matrix.yaml. Nothing here writes a file or needs a network.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class Python:
 
     @property
     def support(self) -> str:
-        """What tables say of its support: `until 2029-10-31`, `ended 2024-10-07`, `pre-release`."""
+        """Its support, for tables: `until 2029-10-31`, `ended 2024-10-07` or `pre-release`."""
         words = {"prerelease": "pre-release", "stable": f"until {self.end_of_life}", "eol": f"ended {self.end_of_life}"}
         return words[self.status]
 
 
 @dataclass(frozen=True)
 class OS:
-    """A base operating system: what it adds to a tag and which wheels it takes."""
+    """A base operating system: its suffix in tags, and its C library, which decides the wheels."""
 
     name: str
     suffix: str
@@ -49,7 +49,7 @@ class OS:
 
 @dataclass(frozen=True)
 class Extra:
-    """Something optional: the requirement that installs it and the distribution that shows it is there."""
+    """An optional feature: the requirement that installs it, and the distribution that shows that it is installed."""
 
     name: str
     line: int
@@ -74,7 +74,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class Server:
-    """What a root image and all images built on it serve with, and what they are made of."""
+    """The server of a root image and of all images built on it, and the files that they are made from."""
 
     distribution: str
     template: str
@@ -85,7 +85,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Image:
-    """An image, which is its parent and what its own packages and extras add."""
+    """An image: its parent, and its own packages and extras."""
 
     name: str
     title: str
@@ -97,7 +97,7 @@ class Image:
 
     @cached_property
     def lineage(self) -> tuple[Image, ...]:
-        """The images it consists of, the first ancestor first and itself last."""
+        """Its ancestors, the root image first, and itself last."""
         return (*(self.parent.lineage if self.parent else ()), self)
 
     @cached_property
@@ -121,7 +121,7 @@ class Destination:
 
 @dataclass(frozen=True)
 class Exclusion:
-    """What the matrix leaves out, and why; None means any. Without extras it leaves out the cells."""
+    """Cells or extras that the matrix leaves out, and why. None means all. Without extras it leaves out cells."""
 
     line: int
     pythons: frozenset[str] | None
@@ -132,7 +132,7 @@ class Exclusion:
     reason: str
 
     def covers(self, image: Image, python: Python, os: OS) -> bool:
-        """Say whether the cell is among those it names; an image is named by any of its ancestors."""
+        """Say whether it applies to a cell. The name of an image includes all images built on it."""
         return (
             (self.pythons is None or python.version in self.pythons)
             and (self.oses is None or os.name in self.oses)
@@ -140,13 +140,13 @@ class Exclusion:
         )
 
     def removes(self, image: Image, python: Python, os: OS) -> bool:
-        """Say whether the cell itself is left out, and not only extras of it."""
+        """Say whether it leaves out the cell itself, not only extras."""
         return not self.extras and self.covers(image, python, os)
 
 
 @dataclass(frozen=True)
 class Dropped:
-    """An extra that a variant does not have, and the exclusion that says why."""
+    """An extra that a variant does not have, and the exclusion that leaves it out."""
 
     extra: Extra
     exclusion: Exclusion
@@ -163,7 +163,7 @@ class Variant:
 
     @cached_property
     def dropped(self) -> tuple[Dropped, ...]:
-        """The extras that an exclusion takes from it, by name, each with the first exclusion that does so."""
+        """The extras that exclusions leave out, by name, each with its first exclusion."""
         found: dict[str, Dropped] = {}
         for exclusion in self.matrix.exclusions:
             for extra in self.image.extras if exclusion.covers(self.image, self.python, self.os) else ():
@@ -189,14 +189,14 @@ class Variant:
 
     @cached_property
     def aliases(self) -> tuple[str, ...]:
-        """The tags that name it for as long as nothing is newer, such as latest."""
+        """The tags that move to a newer variant, such as latest."""
         short = () if self.short_suffix is None else (f"python{self.python.version}{self.short_suffix}",)
         cell = (self.python, self.os)
         return (*short, *sorted(name for name, target in self.matrix.aliases.items() if target == cell))
 
     @cached_property
     def patterns(self) -> tuple[str, ...]:
-        """Its tags beside its own and aliases, as far as the matrix tells them."""
+        """Its further tags. {server} and {day} are left in them."""
         values = {
             "tag": self.tag,
             "python": f"{self.python.version}-rc" if self.python.status == "prerelease" else self.python.version,
@@ -213,17 +213,17 @@ class Variant:
 
     @property
     def lasting_tags(self) -> tuple[str, ...]:
-        """The moving tag and the others that will always name this variant, such as 3.13-slim and 3.13-slim-trixie."""
+        """The moving tag, and other tags that stay with this variant, such as 3.13-slim and 3.13-slim-trixie."""
         return tuple(dict.fromkeys((self.tag, *filter(is_complete, self.patterns))))
 
     @property
     def version_tags(self) -> tuple[str, ...]:
-        """The tags that name the server's version, such as 0.18.0-python3.13-slim."""
+        """The tags with the server's version, such as 0.18.0-python3.13-slim."""
         undated = (pattern for pattern in self.patterns if not asks_for(pattern, "day"))
         return tuple(self._of_version(pattern) for pattern in undated if asks_for(pattern, "server"))
 
     def dated_tags(self, day: str) -> tuple[str, ...]:
-        """Return the tags of a day given as YYYYMMDD, such as python3.13-slim-20261122, never moved once pushed."""
+        """Return the tags of a day (YYYYMMDD), such as python3.13-slim-20261122. They never move."""
         return tuple(
             self._of_version(pattern).replace("{day}", day) for pattern in self.patterns if asks_for(pattern, "day")
         )
@@ -235,23 +235,23 @@ class Variant:
 
     @property
     def named_tags(self) -> tuple[str, ...]:
-        """The tags that the matrix alone tells, the moving one first and aliases last."""
+        """The tags that need no lock, the moving tag first and aliases last."""
         return tuple(dict.fromkeys((*self.lasting_tags, *self.aliases)))
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """Every tag but the dated ones, the moving one first."""
+        """All tags except dated ones, the moving tag first."""
         return (*self.named_tags, *self.version_tags)
 
     @property
     def references(self) -> tuple[str, ...]:
-        """Its tags with registry (unless Docker's own), namespace and image before them."""
+        """Its tags with the repository: registry (not docker.io), namespace and image."""
         repository = self.matrix.repository(self.image)
         return tuple(f"{repository}:{tag}" for tag in self.tags)
 
     @property
     def name(self) -> str:
-        """What people call it: IMAGE:python3.13-slim."""
+        """Its name in messages: IMAGE:python3.13-slim."""
         return f"{self.image.name}:{self.tag}"
 
     @property
@@ -271,7 +271,7 @@ class Variant:
 
     @property
     def pinned_base(self) -> str:
-        """The base with the digest that locks/bases.json gives it: name@sha256:…; the name alone if it gives none."""
+        """The base with its digest from locks/bases.json, name@sha256:…, or the name alone if it has none there."""
         return f"{self.base}@{self.base_digest}" if self.base_digest else self.base
 
     @property
@@ -281,7 +281,7 @@ class Variant:
 
     @cached_property
     def packages(self) -> tuple[Locked, ...]:
-        """What is installed in it, by name. Raises InputError when the lock is missing or is not this matrix's."""
+        """The packages in it, by name. Raises InputError if the lock is missing or was made from another matrix."""
         packages = self.matrix.locks.closure(self.python.version, self.os.libc, self.requirements)
         names = {package.name for package in packages}
         for extra in self.image.extras:
@@ -293,7 +293,7 @@ class Variant:
         return packages
 
     def installs(self, image: Image) -> tuple[Locked, ...]:
-        """Return the packages that `image` of its lineage adds to those before it."""
+        """Return the packages that `image`, which is in its lineage, adds to its parent's."""
         mine = self.at(image)
         before = {package.name for package in self.at(image.parent).packages} if image.parent else set()
         return tuple(package for package in mine.packages if package.name not in before)
@@ -304,7 +304,7 @@ class Variant:
 
     @property
     def requirements(self) -> tuple[str, ...]:
-        """What its packages are resolved from: those of its lineage and of its extras."""
+        """The requirements of its lineage and of its extras."""
         packages = (requirement for image in self.image.lineage for requirement in image.packages)
         return (*packages, *(extra.requirement for extra in self.extras))
 
@@ -321,7 +321,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Project:
-    """Whose images these are. Labels tell all of it; label prefix, cache folder and builder have its name."""
+    """The project that publishes the images. All of it is in labels. Cache folder and builder have its name."""
 
     name: str
     source: str
@@ -333,7 +333,7 @@ class Project:
 
 @dataclass(frozen=True)
 class Matrix:
-    """All variants, and what they are made of."""
+    """All variants, and what they are made from."""
 
     project: Project
     destination: Destination
@@ -363,7 +363,7 @@ class Matrix:
         )
 
     def removal(self, image: Image, python: Python, os: OS) -> Exclusion | None:
-        """Return the first exclusion that leaves out the cell, None if it is there."""
+        """Return the first exclusion that leaves out the cell, None if there is none."""
         return next((exclusion for exclusion in self.exclusions if exclusion.removes(image, python, os)), None)
 
     @cached_property
@@ -371,7 +371,7 @@ class Matrix:
         return {(variant.image.name, variant.python.version, variant.os.name): variant for variant in self.variants}
 
     def variant(self, image: str, python: str, os: str) -> Variant:
-        """Return one cell; KeyError if it is excluded."""
+        """Return the variant of a cell. Raises KeyError if it is excluded."""
         return self._by_cell[image, python, os]
 
     def repository(self, image: Image) -> str:
@@ -393,5 +393,5 @@ def tag_of(python: Python, os: OS) -> str:
 def cells(
     images: tuple[Image, ...], pythons: tuple[Python, ...], oses: tuple[OS, ...]
 ) -> Iterator[tuple[Image, Python, OS]]:
-    """Yield every cell there can be, excluded or not, in the order in which everything lists them."""
+    """Yield all cells, excluded or not, in the order of all lists."""
     return ((image, python, os) for image in images for python in pythons for os in oses)

@@ -1,6 +1,6 @@
-"""What may stand in matrix.yaml: types, allowed keys and meanings. The JSON schema for editors is made from it.
+"""The types, keys and meanings of matrix.yaml. The JSON schema for editors is made from them.
 
-Only what can be said of one value is checked here; what depends on another part of the file is checked by `model`.
+Each value is checked by itself here. `loading` checks values against each other.
 """
 
 import datetime
@@ -29,31 +29,31 @@ from imagematrix.matrix.source import Source, as_read, shortened
 from imagematrix.matrix.tags import PLACEHOLDERS
 
 NAME = r"^[a-z0-9]+([._-][a-z0-9]+)*$"
+"""A component of a repository's name, https://github.com/distribution/distribution/blob/main/docs/content/spec/api.md."""
 LONGEST = 63
-"""Characters in a name of the matrix; all of them together still make a reference."""
+"""Characters in a name, so that all names together are not too long for a reference."""
 IMAGE = r"^[a-z][a-z0-9]*([._-][a-z0-9]+)*$"
-"""A repository's component that can also name a build stage, which begins with a letter.
+"""A component of a repository's name that is also valid as a build stage: it begins with a letter.
 
 https://github.com/moby/buildkit/blob/master/frontend/dockerfile/instructions/parse.go"""
 IMAGES_REFUSED = ("context", "scratch")
-"""Stage names that BuildKit keeps for itself."""
-"""A repository's path component: https://github.com/distribution/distribution/blob/main/docs/content/spec/api.md."""
+"""Stage names that BuildKit reserves."""
 TAG = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"
 NAMESPACE = r"^[a-z0-9]+([._-][a-z0-9]+)*(/[a-z0-9]+([._-][a-z0-9]+)*)*$"
 REGISTRY = r"^[a-z0-9]+([.-][a-z0-9]+)*(:[0-9]+)?$"
 DISTRIBUTION = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 """A distribution's name in normal form, https://packaging.python.org/en/latest/specifications/name-normalization/."""
 TEXT = r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f\u2028\u2029]*[^\s\x00-\x1f\x7f-\x9f])?$"
-"""One line that is not empty, of characters that can be seen: it becomes a label, a row of a table, an error."""
+"""A line of visible characters: it is used in labels, tables and errors."""
 VERSION = r"^[1-9][0-9]?\.(0|[1-9][0-9]{0,2})$"
 SUFFIX = r"^(-[a-z0-9]+(\.[a-z0-9]+)*)*$"
 URL_PATH = r"^/[!-~]*$"
 URL = r"^https?://[!-~]+$"
 INNER_PATH = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$"
-"""A path in the repository, with / on every machine: it cannot leave it."""
+"""A path inside the repository, with / on every machine."""
 UNSEEN = ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp")
 BLANK = "\u115f\u1160\u2800\u3164\uffa0"
-"""Letters and symbols by their category that no font shows."""
+"""Characters that no font shows, although their categories are letters and symbols."""
 
 
 def _requirement(text: str) -> str:
@@ -80,7 +80,7 @@ def _listed(value: object) -> object:
 
 
 def _date(value: object) -> object:
-    """Take a text only as YYYY-MM-DD: what else `fromisoformat` takes depends on the Python that runs this."""
+    """Parse a text as YYYY-MM-DD only. The other forms that `fromisoformat` allows depend on the version of Python."""
     if isinstance(value, str) and re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
         try:
             return datetime.date.fromisoformat(value)
@@ -90,7 +90,7 @@ def _date(value: object) -> object:
 
 
 def _seen(text: str) -> str:
-    """Refuse what cannot be seen: it would hide in labels, tables and errors, or turn the text around it."""
+    """Refuse characters that cannot be seen: they hide in labels and tables, or change the direction of text."""
     for character in text:
         if unicodedata.category(character) in UNSEEN or character in BLANK:
             raise ValueError(f"has a character that cannot be seen (U+{ord(character):04X}); remove it")
@@ -173,13 +173,13 @@ Some = Annotated[
 
 
 class _Entry(BaseModel):
-    # defer_build: only the whole is compiled, which halves the time that importing this module takes.
+    # defer_build: only MatrixFile is compiled, which halves the time to import this module.
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
     @field_validator("*", mode="before")
     @classmethod
     def _something(cls, value: object) -> object:
-        """A key with nothing behind it is a mistake, not the same as no key: `python:` would mean every Python."""
+        """Refuse a key without a value: `python:` would mean every Python."""
         if value is None:
             raise ValueError("nothing stands behind it; write a value or remove the key")
         return value
@@ -299,9 +299,9 @@ class MatrixFile(_Entry):
 
 @cache
 def json_schema() -> dict[str, Any]:
-    """Return the JSON schema of matrix.yaml, as strict as `parse`: no null (a key may be left out, but not left
-    empty), and no key that does not match its pattern."""
-    from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue  # only generate.py writes it
+    """Return the JSON schema of matrix.yaml. Like `parse` it allows no null and no key that does not match its
+    pattern."""
+    from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue  # only generate.py needs them
     from pydantic_core.core_schema import DictSchema, NullableSchema
 
     class Strict(GenerateJsonSchema):
@@ -328,7 +328,7 @@ def parse(source: Source) -> MatrixFile:
 
 
 def _say(source: Source, problem: ErrorDetails, where: list[str | int]) -> str:
-    """Return one validation problem as a person would say it."""
+    """Return a validation problem as one line for the user."""
     name = ".".join(shortened(str(part)) for part in where) or source.name
     kind, context, value = problem["type"], problem.get("ctx", {}), problem["input"]
     shown = _shown(source, where, value)
@@ -383,7 +383,7 @@ _PATTERNS = {
 
 
 def _shown(source: Source, where: list[str | int], value: object) -> str:
-    """Return a value as the file has it: what YAML made of it may be no one's words."""
+    """Return a value as it is written in the file, not as YAML reads it."""
     if value is None:
         return "nothing"
     if isinstance(value, (dict, list)):
@@ -392,7 +392,7 @@ def _shown(source: Source, where: list[str | int], value: object) -> str:
 
 
 def _keys(where: list[str | int]) -> list[str]:
-    """Return the keys that are allowed beside the last one of `where`."""
+    """Return the keys that are allowed where the last key of `where` is."""
     entries: dict[str, Any] = {
         "project": ProjectEntry,
         "os": OSEntry,

@@ -1,7 +1,7 @@
-"""Reads a YAML file so that everything in it knows its line, and so that nothing is guessed.
+"""Reads a YAML file with the line of each value.
 
-Plain `yaml.safe_load` lets the last of two equal keys win and forgets where a value stood. This keeps the lines,
-refuses repeated keys, and keeps the text of scalars: `3.10` is a number that has become 3.1 by the time it is checked.
+`yaml.safe_load` forgets lines and takes the last of two equal keys. This refuses repeated keys, and keeps the text of
+scalars: `3.10` is read as the number 3.1.
 """
 
 from collections.abc import Iterable
@@ -14,13 +14,13 @@ import yaml
 from imagematrix.errors import InputError
 
 Where = tuple["str | int", ...]
-"""The way to a value: keys and list positions from the top."""
+"""The path to a value: keys and list positions."""
 
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one where PyYAML was built with it
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C loader if PyYAML has it
 _MOST = 100_000
-"""Values in a file; more come only of aliases of aliases of aliases."""
+"""The most values in a file. Only nested aliases make more."""
 _DEEPEST = 100
-"""Levels in a file: composing is recursive, and within libyaml nothing stops it but the end of the stack."""
+"""The most levels in a file. libyaml is recursive and has no limit but the stack."""
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Source:
     problems: list[tuple[int, str]] = field(default_factory=list)
 
     def line(self, where: Iterable[str | int]) -> int:
-        """Return the line (from 1) of the value at `where`, or of the nearest thing around it."""
+        """Return the line (from 1) of the value at `where`, or of the nearest value around it."""
         path = tuple(where)
         while path and path not in self.lines:
             path = path[:-1]
@@ -98,7 +98,7 @@ def _syntax(name: str, text: str, error: yaml.MarkedYAMLError) -> str:
     mark = error.problem_mark or error.context_mark
     context = error.context or ""
     if "quoted scalar" in context or ("flow" in context and "end" in (error.problem or "")):
-        mark = error.context_mark or mark  # where it begins: the end is that of the file, or of another quote
+        mark = error.context_mark or mark  # where it begins; it may end at the end of the file
     lines = text.splitlines()
     line = min(mark.line + 1, max(1, len(lines))) if mark else 1
     if line <= len(lines) and lines[line - 1].lstrip(" ").startswith("\t"):
@@ -117,7 +117,7 @@ _HINTS = {
     "found unexpected end of stream": " (is the quote closed?)",
     "did not find expected ',' or": " (is the bracket closed? a text with one of []{},: in it needs quotes)",
 }
-"""What is behind the parser's words, as a rule."""
+"""The usual mistakes behind the parser's messages."""
 
 
 class _Reader:
@@ -183,7 +183,7 @@ class _Reader:
 
 
 def as_read(text: str, value: object) -> str:
-    """Say what YAML made of `text` when that is not text, and what to write instead."""
+    """Return how YAML reads `text`, which is not as text, and what to write instead."""
     kinds = {bool: "true or false", int: "a number", float: "a number", type(None): "nothing"}
     kind = kinds.get(type(value), f"a {type(value).__name__}")
     became = f" ({value})" if isinstance(value, float) and str(value) != text else ""
@@ -192,6 +192,6 @@ def as_read(text: str, value: object) -> str:
 
 
 def shortened(text: str) -> str:
-    """Return a text as one line of a message can hold it."""
+    """Return a text short enough for one line of a message."""
     line = " ".join(text.split())
     return line if len(line) <= 80 else f"{line[:77]}..."

@@ -1,6 +1,6 @@
-"""The patterns of tags in matrix.yaml, and what is put into them.
+"""The patterns of tags in matrix.yaml, and their placeholders.
 
-`{server}` and `{day}` stay in a tag until a lock and a commit tell them. All else is known from the matrix.
+The lock gives the value of `{server}`, and the commit that of `{day}`. All others are known from the matrix.
 """
 
 import re
@@ -17,11 +17,11 @@ PLACEHOLDERS = {
     "day": "the day of the commit that last changed it, such as 20261122; a tag with it never moves",
 }
 LATER = {"server": r"[0-9][^-]*", "day": "[0-9]{8}"}
-"""What the matrix does not tell, and how that looks."""
+"""The placeholders that the matrix does not fill in, and the form of their values."""
 
 
 def filled(pattern: str, values: Mapping[str, str | None]) -> str | None:
-    """Return a pattern with these values in place; None if it asks for one that is None."""
+    """Return a pattern with these values; None if it has the placeholder of a value that is None."""
     for name, value in values.items():
         if f"{{{name}}}" in pattern:
             if value is None:
@@ -31,12 +31,12 @@ def filled(pattern: str, values: Mapping[str, str | None]) -> str | None:
 
 
 def asks_for(pattern: str, name: str) -> bool:
-    """Say whether a pattern has a placeholder left."""
+    """Say whether a pattern has this placeholder."""
     return f"{{{name}}}" in pattern
 
 
 def is_complete(pattern: str) -> bool:
-    """Say whether nothing is left to be put in."""
+    """Say whether a pattern has no placeholders left."""
     return "{" not in pattern
 
 
@@ -47,7 +47,7 @@ def looks_like(pattern: str) -> str:
 
 
 def release_of(base: str, python: str) -> str | None:
-    """Return what an official base's tag says behind its Python, such as -slim-trixie; None if it does not tell."""
+    """Return the part of a base's tag after its Python, such as -slim-trixie; None if it has another form."""
     name = reference.parse(base)
     if name.path.rpartition("/")[2] != "python":
         return None

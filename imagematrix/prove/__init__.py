@@ -1,1 +1,1 @@
-"""Proof of an image: that it starts, what it contains, where it comes from, who signed it."""
+"""Test, describe and sign a pushed image."""

@@ -1,7 +1,7 @@
-"""Where an image comes from, as a SLSA provenance statement: which commit, which file of it, which base, built by whom.
+"""The provenance of an image, SLSA 1.0: the commit, the Dockerfile, the base image and the builder.
 
-BuildKit can write one itself, but into the image's index, and with the time of the build: the same content would get
-another digest with every build. https://slsa.dev/spec/v1.0/provenance
+BuildKit's own provenance is in the image's index and has the time of the build, so every build would have another
+digest. https://slsa.dev/spec/v1.0/provenance
 """
 
 import os
@@ -10,12 +10,12 @@ from imagematrix import reference
 from imagematrix.matrix.model import Variant
 
 PREDICATE = "slsaprovenance1"
-"""What cosign calls this kind of attestation."""
+"""The name of this kind of attestation in cosign."""
 _BUILD_TYPE = "https://mobyproject.org/buildkit@v1"
 
 
 def document(variant: Variant, platform: str, origin: str, revision: str, epoch: int) -> dict[str, object]:
-    """Return the statement about a variant's image for one platform; `origin` is the repository's address, if any."""
+    """Return the statement about an image for one platform; `origin` is the repository's address or empty."""
     name = reference.parse(variant.base)
     digest = (variant.base_digest or "").removeprefix("sha256:")
     source = {"uri": f"git+{origin}" if origin else "git", "digest": {"gitCommit": revision}}
@@ -35,7 +35,7 @@ def document(variant: Variant, platform: str, origin: str, revision: str, epoch:
 
 
 def _builder(project: str) -> str:
-    """Name who built: the workflow on GitHub, by its own variables, else whoever runs this."""
+    """Return the builder: the workflow on GitHub, or else `make push`."""
     workflow = os.environ.get("GITHUB_WORKFLOW_REF")
     return f"{os.environ['GITHUB_SERVER_URL']}/{workflow}" if workflow else f"urn:{project}:make-push"
 

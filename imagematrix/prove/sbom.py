@@ -1,7 +1,7 @@
-"""The bill of materials of an image, CycloneDX 1.6: every distribution that is installed in it, Python's and the OS's.
+"""The bill of materials of an image, CycloneDX 1.6: every Python and OS distribution that is installed in it.
 
-Read from the files that the installers leave, so it needs no program in the image, and no emulation for an image of
-another platform. https://cyclonedx.org/docs/1.6/json/
+It is read from the files of the installers. The image is not run, so another platform needs no emulation.
+https://cyclonedx.org/docs/1.6/json/
 """
 
 import datetime
@@ -24,12 +24,12 @@ from packageurl import PackageURL
 from packaging.utils import canonicalize_name
 
 PREDICATE = "cyclonedx"
-"""What cosign calls this kind of attestation."""
+"""The name of this kind of attestation in cosign."""
 _METADATA = re.compile(r"(?:^|/)[^/]+\.(?:dist-info/METADATA|egg-info/PKG-INFO)$")
 
 
 def read(client: DockerClient, reference: str, python: str) -> list[Component]:
-    """Return what is installed in an image that the engine has; it is not run."""
+    """Return what is installed in an image that the engine has. The image is not run."""
     container = client.containers.create(reference, ["true"])
     try:
         found = [
@@ -43,7 +43,7 @@ def read(client: DockerClient, reference: str, python: str) -> list[Component]:
 
 
 def _files(container: Any, path: str) -> dict[str, str]:
-    """Return the text of what is at a path of a container, following a link; {} if it has none."""
+    """Return the text of the files at a path of a container. A link is followed. {} if there are none."""
     try:
         stream, _ = container.get_archive(path)
     except NotFound:
@@ -105,7 +105,7 @@ def _distro(release: dict[str, str]) -> dict[str, str]:
 
 
 def document(name: str, digest: str, moment: datetime.datetime, components: Iterable[Component]) -> dict[str, object]:
-    """Return the bill of materials of the image with that digest, of that time; the same image, the same bytes."""
+    """Return the bill of materials of the image with this digest and time. It is the same for the same image."""
     purl = PackageURL("oci", None, name.rpartition("/")[2], digest)
     image = Component(type=ComponentType.CONTAINER, name=name, version=digest, purl=purl, bom_ref=str(purl))
     bom = Bom(components=components, serial_number=uuid.uuid5(uuid.NAMESPACE_URL, str(purl)))

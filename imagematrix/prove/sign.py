@@ -1,4 +1,4 @@
-"""Signatures and attestations, by cosign: with a key pair (COSIGN_KEY), or keyless where GitHub vouches for the run."""
+"""Signs images and attestations with cosign: with a key pair (COSIGN_KEY), or with the identity of a run on GitHub."""
 
 import json
 import os
@@ -17,12 +17,12 @@ _NOBODY = {
     "signing-config": {"mediaType": "application/vnd.dev.sigstore.signingconfig.v0.2+json"},
     "trusted-root": {"mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1"},
 }
-"""No transparency log, no time-stamping authority: a signature by one's own key is not announced to the world."""
+"""Without a transparency log and a time-stamping authority: signatures with one's own key are not made public."""
 
 
 @dataclass(frozen=True)
 class Signer:
-    """cosign and, unless GitHub vouches, the key to sign with."""
+    """cosign, and the key to sign with. On GitHub there may be none."""
 
     cosign: str
     key: str | None
@@ -32,7 +32,7 @@ class Signer:
         self._run(["sign", "--recursive", reference])
 
     def attest(self, reference: str, kind: str, predicate: dict[str, object]) -> None:
-        """Attach a signed statement of that kind about an image to it. Raises UserError."""
+        """Attach a signed statement about an image to it. Raises UserError."""
         with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
             json.dump(predicate, file)
             file.flush()
@@ -56,7 +56,7 @@ class Signer:
 
 
 def find() -> Signer:
-    """Return what to sign with. Raises UserError saying what is missing."""
+    """Return what to sign with. Raises UserError that says what is missing."""
     key = os.environ.get("COSIGN_KEY")
     if not key and not os.environ.get("ACTIONS_ID_TOKEN_REQUEST_URL"):
         raise UserError(
@@ -69,7 +69,7 @@ def find() -> Signer:
 
 
 def cosign() -> str:
-    """Return a cosign: the machine's, or on Debian and Ubuntu the one of Debian unstable, not installed."""
+    """Return the path of cosign: the machine's, or on Debian and Ubuntu an unpacked package of Debian unstable."""
     found = shutil.which("cosign")
     if found:
         return found

@@ -1,7 +1,7 @@
-"""The last look at an image before a tag names it: pulled as a user would pull it, it is the image that was meant.
+"""Tests a pushed image before it is tagged. It is pulled as a user pulls it, for each platform.
 
-It says so in its labels, starts, answers, has the extras that the matrix gives it and no other, complains of nothing
-and stops, for each platform. All else that an image must do is tested by tests/images.
+Its labels must be right. It must start, answer, have exactly the extras of the matrix, log no error, and stop. All else
+is tested by tests/images.
 """
 
 import http.client
@@ -20,7 +20,7 @@ from imagematrix.errors import UserError, explained
 from imagematrix.matrix.model import Probe, Variant
 
 LIMIT = 180.0
-"""Seconds until it must have answered: an emulated start takes long."""
+"""Seconds to wait for an answer: an emulated start takes long."""
 _COMPLAINT = re.compile(r"\[(?:ERROR|CRITICAL)\]|^Traceback|: error: ", re.MULTILINE)
 _PROBE = """
 import importlib, importlib.metadata, json, sys
@@ -40,7 +40,7 @@ print(json.dumps(["%d.%d" % sys.version_info[:2], found]))
 
 @contextmanager
 def pulled(client: DockerClient, reference: str) -> Iterator[str]:
-    """Have the engine hold an image for a while, by its digest. Raises UserError."""
+    """Pull an image by its digest, and remove it at the end. Raises UserError."""
     repository, _, digest = reference.partition("@")
     try:
         client.images.pull(repository, tag=digest)
@@ -55,7 +55,7 @@ def pulled(client: DockerClient, reference: str) -> Iterator[str]:
 def check(
     client: DockerClient, reference: str, variant: Variant, platform: str, labels: Mapping[str, str | None]
 ) -> None:
-    """Prove an image that the engine has and that must have these labels. Raises UserError saying what is wrong."""
+    """Test an image that the engine has and that must have these labels. Raises UserError that says what is wrong."""
     image = client.images.get(reference)
     for label, value in labels.items():
         if image.labels.get(label) != value:
@@ -86,7 +86,7 @@ def check(
 
 
 def _removed(what: str, remove: Callable[[], None]) -> None:
-    """Clean up; an engine that cannot says nothing about the image. `make clean` finds what is left."""
+    """Remove something. A failure of the engine is not one of the image; `make clean` removes what is left."""
     try:
         remove()
     except NotFound:
@@ -115,7 +115,7 @@ def _look_inside(container: Any, variant: Variant, platform: str) -> None:
 
 
 def _answer(container: Any, platform: str, probe: Probe) -> str:
-    """Return what the probe's path gives once the server is up."""
+    """Return the answer to the probe's request, once the server is up."""
     deadline = time.monotonic() + LIMIT
     while time.monotonic() < deadline:
         container.reload()

@@ -1,4 +1,4 @@
-"""What publishing wants of git: that what is published is a commit, which one, and its files as it has them."""
+"""The commit that is published: that the work tree is one, when files changed, and its files."""
 
 import datetime
 import io
@@ -20,7 +20,7 @@ class Commit:
 
     @property
     def moment(self) -> datetime.datetime:
-        """Its time, in UTC wherever one is."""
+        """Its time, in UTC."""
         return datetime.datetime.fromtimestamp(self.time, datetime.timezone.utc)
 
 
@@ -35,7 +35,7 @@ def _git(root: Path, *arguments: str) -> bytes:
 
 
 def refuse_unless_committed(root: Path) -> None:
-    """Raise UserError if the work tree is not exactly a commit, or its history is not there."""
+    """Raise UserError if the work tree has changes, or the clone is shallow."""
     changed = _git(root, "status", "--porcelain").decode().splitlines()
     if changed:
         more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
@@ -53,10 +53,9 @@ def last_change(root: Path, paths: Iterable[str]) -> Commit:
 
 
 def export(root: Path, folders: Iterable[str], target: Path) -> None:
-    """Write folders of the checked-out commit to `target`, their files all newer than the commit.
+    """Write folders of the checked-out commit to `target`, with files that are newer than the commit.
 
-    A build's SOURCE_DATE_EPOCH only brings times down; a file that is older than it would keep its time, and files of a
-    work tree have any.
+    A build's SOURCE_DATE_EPOCH changes only later times to its own; an older file would keep its time.
     """
     archive = _git(root, "-c", "tar.umask=0022", "archive", "HEAD", "--", *folders)
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
@@ -66,7 +65,7 @@ def export(root: Path, folders: Iterable[str], target: Path) -> None:
 
 
 def origin(root: Path) -> str:
-    """Return where the repository was cloned from, without any credentials in it; empty if nowhere."""
+    """Return the address that the repository was cloned from, without credentials; empty if there is none."""
     try:
         url = _git(root, "remote", "get-url", "origin").decode().strip()
     except UserError:

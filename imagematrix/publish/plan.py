@@ -1,7 +1,7 @@
-"""`make plan`: what publishing would do with each variant, and why, by what the registry has.
+"""`make plan`: what publishing would do with each variant, and why.
 
-There is no state but the registry's: every published image says in its labels what it was made from. `decide` is pure
-and compares that with the matrix; `survey` asks the registry.
+The registry holds all state: the labels of a published image have the digest of its inputs. `survey` asks the registry;
+`decide` compares its answer with the matrix.
 """
 
 import argparse
@@ -27,13 +27,13 @@ Action = Literal["build", "tag", "keep", "unknown"]
 
 @dataclass(frozen=True)
 class Decision:
-    """What is to be done with a variant: build and push it, only move tags, nothing, or it cannot be told."""
+    """What to do with a variant: build and push it, move tags only, nothing, or unknown."""
 
     variant: Variant
     action: Action
     reason: str
     published: Published | None = None
-    stale_tags: tuple[str, ...] = ()  # those to be set: they do not name what the moving tag names
+    stale_tags: tuple[str, ...] = ()  # tags that do not name the image of the moving tag
 
 
 def decide(
@@ -52,13 +52,13 @@ def decide(
 
 
 def dated_tags(variant: Variant, published: Published) -> tuple[str, ...]:
-    """Return the dated tags of what is published: the day is that of its own label `created`."""
+    """Return the dated tags of a published image. The day is that of its label `created`."""
     created = re.match(r"([0-9]{4})-([0-9]{2})-([0-9]{2})T", published.labels.get(labels.CREATED, ""))
     return variant.dated_tags("".join(created.groups())) if created else ()
 
 
 def why_stale(variant: Variant, rendered: Rendered, published: Published) -> str | None:
-    """Return what differs between a variant and what is published of it; None if nothing does."""
+    """Return what differs between a variant and its published image; None if nothing does."""
     if reason := rendered.why_stale(variant, published.labels):
         return reason
     missing = [platform for platform in variant.matrix.platforms if platform not in published.platforms]
@@ -66,9 +66,9 @@ def why_stale(variant: Variant, rendered: Rendered, published: Published) -> str
 
 
 def survey(registry: Registry, where: Destination, variants: Iterable[Variant], rendered: Rendered) -> list[Decision]:
-    """Ask the registry about every variant and decide; one that it gives no answer for is `unknown`, with the reason.
+    """Ask the registry about every variant and decide. Without an answer a variant is `unknown`, with the reason.
 
-    The other tags of a variant are asked for only when its moving tag names an image that is up to date.
+    The other tags of a variant are asked for only if the image of its moving tag is up to date.
     """
 
     def decided(variant: Variant) -> Decision:
@@ -107,7 +107,7 @@ def destination(matrix: Matrix, registry: str | None) -> Destination:
 
 
 def parser(description: str) -> argparse.ArgumentParser:
-    """Return a command line with what `plan` and `push` have in common."""
+    """Return a command line with the options that `plan` and `push` share."""
     made = cli.parser(description)
     made.add_argument(
         "--registry",
@@ -122,9 +122,9 @@ def parser(description: str) -> argparse.ArgumentParser:
 def jobs(
     decisions: Iterable[Decision], ci_matrix: Mapping[str, list[dict[str, object]]], *, covering: bool = False
 ) -> list[dict[str, object]]:
-    """Return those of CI's jobs that have something to do; what could not be asked about may have.
+    """Return the jobs of CI that have something to do. `unknown` counts as something to do.
 
-    With `covering` also those of the covering set, which are tested whatever has changed.
+    With `covering` also return the jobs of the covering set, which are always tested.
     """
     tags = {decision.variant.tag for decision in decisions if decision.action != "keep"}
     return [job for job in ci_matrix["include"] if job["tag"] in tags or (covering and job["covering"])]
@@ -167,7 +167,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def print_decisions(decisions: list[Decision], *, as_json: bool) -> None:
-    """Print what would be done with each variant, and how many there are of each action."""
+    """Print the decisions, and how many there are of each action."""
     rows = []
     for decision in decisions:
         digest = decision.published.digest if decision.published else None

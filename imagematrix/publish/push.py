@@ -1,8 +1,8 @@
-"""`make push`: builds, proves, signs and tags in a registry what `make plan` says has changed.
+"""`make push`: builds, tests, signs and tags in a registry what `make plan` says has changed.
 
-Each variant goes its own way, and a failure is its own: built and pushed without a tag, for all platforms; pulled again
-and started on each; described, signed; and only then do tags move, the moving tag last. No state is kept anywhere else,
-so whatever interrupts a run, the next one goes on from what the registry has.
+Each variant is built for all platforms and pushed without a tag, pulled and started on each platform, described and
+signed. Then the tags move, the moving tag last. A failure stops no other variant. The registry holds all state, so the
+run after an interrupted one continues from there.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from imagematrix.render.render import JOBS, TAGS, Rendered, render
 
 @dataclass
 class Publisher:
-    """Publishes variants: all that one run of `make push` needs to know.
+    """Publishes variants.
 
     Each variant is then `pushed`, `tagged`, `current` (nothing to do) or `failed`.
     """
@@ -51,7 +51,7 @@ class Publisher:
     builders: Sequence[str] = field(default_factory=list)
 
     def publish(self, decisions: Iterable[Decision]) -> list[Outcome]:
-        """Publish what was decided, as many tags at once as there are builders; every variant has an outcome."""
+        """Carry out decisions, as many tags at once as there are builders; every variant has an outcome."""
         decisions = list(decisions)
         groups: dict[str, list[Decision]] = {}
         for decision in decisions:
@@ -72,7 +72,7 @@ class Publisher:
         return [outcomes[decision.variant] for decision in decisions]
 
     def attempt(self, decision: Decision, builder: str) -> Outcome:
-        """Publish one variant; what goes wrong becomes its outcome."""
+        """Publish a variant. A failure becomes its outcome."""
         variant = decision.variant
         started = time.monotonic()
         try:
@@ -84,7 +84,7 @@ class Publisher:
         return outcome
 
     def carry_out(self, decision: Decision, builder: str) -> Outcome:
-        """Do what was decided about a variant. Raises UserError."""
+        """Carry out a decision. Raises UserError."""
         variant, repository = decision.variant, self.where.repository(decision.variant.image)
         if decision.action == "unknown":
             raise UserError(decision.reason)
@@ -105,9 +105,9 @@ class Publisher:
         return Outcome(variant, "pushed", "; ".join([decision.reason, *kept]), published.digest)
 
     def epoch_of(self, variant: Variant) -> int:
-        """Return the time that everything in a variant gets: that of its first ancestor's last change.
+        """Return the time of all files in a variant: that of the last change of its root image.
 
-        The same for a whole lineage, because layers that parent and child share hold times.
+        It is the same for a whole lineage, because parent and child share layers.
         """
         ancestor = variant.at(variant.image.lineage[0])
         return commit.last_change(self.root, paths(ancestor)).time
@@ -131,9 +131,9 @@ class Publisher:
         return published
 
     def override(self, variant: Variant, changed: commit.Commit) -> dict[str, object]:
-        """Return what publishing adds to docker-bake.json.
+        """Return the settings that publishing adds to docker-bake.json.
 
-        Attestations are not BuildKit's but cosign's: in the index, their times would change its digest.
+        cosign makes the attestations, because those of BuildKit are in the index, and their times change its digest.
         """
         repository = self.where.repository(variant.image)
         arguments = {
@@ -156,7 +156,7 @@ class Publisher:
         return settings
 
     def prove(self, variant: Variant, published: Published, changed: commit.Commit) -> None:
-        """Start the image of each platform, attach what is in it and where it comes from, sign. Raises UserError."""
+        """Test the image of each platform, attach bill of materials and provenance, sign. Raises UserError."""
         repository, client = self.where.repository(variant.image), self.engine.client()
         said = {
             labels.REVISION: changed.revision,
@@ -182,19 +182,19 @@ class Publisher:
             self.signer.sign(f"{repository}@{published.digest}")
 
     def move_tags(self, variant: Variant, published: Published) -> list[str]:
-        """Have the variant's tags name what is published; return what is to be said of dated ones, which never move."""
+        """Set the tags; return a line for each dated tag that names another image, because those never move."""
         repository, digest = self.where.repository(variant.image), published.digest
         moving, *others = variant.tags
         dated = {tag: self.registry.digest(f"{repository}:{tag}") for tag in plan.dated_tags(variant, published)}
         if first := [*(tag for tag, before in dated.items() if before is None), *others]:
             self.registry.tag(f"{repository}@{digest}", [f"{repository}:{tag}" for tag in first])
-        # Last, because `plan` looks at it: as long as it is the old one, the next run does all of this again.
+        # Last, because `plan` reads it: until it moves, the next run sets all tags again.
         self.registry.tag(f"{repository}@{digest}", [f"{repository}:{moving}"])
         return [f"{tag} is there already and stays" for tag, before in dated.items() if before not in (None, digest)]
 
 
 def paths(variant: Variant) -> list[str]:
-    """Return the folders that a variant is built from, as imagematrix.render.render.input_digest has them."""
+    """Return the folders of the inputs of a variant, as in imagematrix.render.render.input_digest."""
     return [
         variant.image.server.runtime,
         *(f"build/{variant.at(image).directory}" for image in variant.image.lineage),
@@ -202,7 +202,7 @@ def paths(variant: Variant) -> list[str]:
 
 
 def mirror_of(variant: Variant) -> str:
-    """Return where a variant's base comes from, with its digest."""
+    """Return where a variant's base image is pulled from, with its digest."""
     return f"{images.pull_reference(variant.base)}@{variant.base_digest}"
 
 
@@ -210,7 +210,7 @@ def mirror_of(variant: Variant) -> str:
 
 
 def refuse(root: Path, where: Destination, rendered: Rendered, variants: Sequence[Variant]) -> None:
-    """Raise UserError if the commit is not fit to be published, or nobody is logged in."""
+    """Raise UserError if the commit cannot be published, or there is no login."""
     commit.refuse_unless_committed(root)
     if stale(root / "build", rendered, variants, also=(JOBS, TAGS)):
         raise UserError("build/ is stale: run make generate and commit")
@@ -220,7 +220,7 @@ def refuse(root: Path, where: Destination, rendered: Rendered, variants: Sequenc
 
 
 def refuse_stand_ins(registry: Registry, where: Destination, decisions: Iterable[Decision], *, allowed: bool) -> None:
-    """Raise UserError if a base of what is to be built is a stand-in. A stand-in may go to a loopback registry only."""
+    """Raise UserError if a base image is a stand-in. Stand-ins may go to a registry on loopback only."""
     todo = {decision.variant.base: decision.variant for decision in decisions if decision.action == "build"}
     for name, variant in todo.items():
         if allowed and is_loopback(where.registry):
@@ -275,7 +275,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = plan.parser("Publish what has changed: build, prove, sign, and move tags, the moving one last.")
+    parser = plan.parser("Publish what has changed: build, test, sign, and set tags, the moving tag last.")
     parser.add_argument("--dry-run", action="store_true", help="check everything and print the plan; change nothing")
     parser.add_argument(
         "--builder",

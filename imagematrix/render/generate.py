@@ -1,4 +1,4 @@
-"""`generate.py`: matrix.yaml, templates/, runtime/ and locks/ -> build/. Offline, deterministic, all or nothing."""
+"""`generate.py`: renders build/ from matrix.yaml, templates/, runtime/ and locks/. Offline and deterministic."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""What a run for some variants makes of build/: what is theirs is made anew, and all else stays as it is."""
+"""A run with a filter: the files of the chosen variants are made again, and all others stay as they are."""
 
 import json
 from collections.abc import Iterable

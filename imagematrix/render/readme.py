@@ -1,6 +1,6 @@
-"""Fills in the parts of README.md that follow from elsewhere: the table of images, the reference of variables.
+"""Fills in the generated parts of README.md: the table of images, the reference of variables.
 
-Each stands between `<!-- NAME: generated -->` and `<!-- end of NAME -->`; what is outside is a person's.
+Each part is between `<!-- NAME: generated -->` and `<!-- end of NAME -->`. The rest is written by hand.
 """
 
 import html
@@ -31,7 +31,7 @@ def images(matrix: Matrix) -> str:
 
 
 def _cell(matrix: Matrix, python: Python, os: OS, notes: dict[str, None]) -> str:
-    """Return the tags of a cell; what it lacks becomes a numbered note."""
+    """Return the tags of a cell. What is left out becomes a numbered note."""
     variants = [variant for variant in matrix.variants if variant.python == python and variant.os == os]
     remarks = [
         f"Without `{dropped.extra.name}`: {_plain(dropped.exclusion.reason)}."
@@ -51,14 +51,14 @@ def _cell(matrix: Matrix, python: Python, os: OS, notes: dict[str, None]) -> str
 
 
 def _more(matrix: Matrix) -> str:
-    """Return a sentence about the tags with a version or a day, with those of the last variant for all."""
+    """Return a sentence about tags with a version or a day, with those of the last variant as examples."""
     last = matrix.variants[-1]
     tags = [f"`{tag}`" for tag in (*last.version_tags, *last.dated_tags("YYYYMMDD"))]
     return f" Each variant also has tags such as {' and '.join(tags)}." if tags else ""
 
 
 def _plain(text: str) -> str:
-    """Return a text so that Markdown shows it as it is: no HTML, link, image or cell comes of it."""
+    """Escape a text for Markdown: it becomes no HTML, link, image or table cell."""
     return re.sub(r"([\\`*_\[\]|!~])", r"\\\1", html.escape(text, quote=False))
 
 
@@ -67,7 +67,7 @@ def _row(cells: list[str]) -> str:
 
 
 def variables(matrix: Matrix, root: Path) -> str:
-    """Return the reference of the variables of each server: what the program that the matrix names for it prints."""
+    """Return the reference of the variables of each server, the output of its program `variables`."""
     servers = dict.fromkeys(image.server for image in matrix.images)
     return "\n\n".join(_printed(root, server.variables, server.runtime) for server in servers if server.variables)
 
@@ -80,7 +80,7 @@ def _printed(root: Path, program: str, runtime: str) -> str:
 
 
 def fill(text: str, matrix: Matrix, root: Path) -> str:
-    """Return README.md's text with the generated parts made anew. Raises InputError if a part has no place."""
+    """Return README.md's text with new generated parts. Raises InputError if a part has no place."""
     sections = {"images": images(matrix)}
     if any(image.server.variables for image in matrix.images):
         sections["variables"] = variables(matrix, root)

@@ -1,7 +1,7 @@
-"""Pours the matrix into build/: every file's bytes, made in memory from the model, the templates and the locks.
+"""Renders the files of build/ in memory from the model, the templates and the locks.
 
-The same input gives the same bytes on every machine: no clock, no locale, no directory order and no network comes in
-here, and nothing is written; that is imagematrix.render.tree's.
+The same input gives the same bytes on every machine: the result does not depend on clock, locale, directory order or
+network. imagematrix.render.tree writes the files.
 """
 
 import hashlib
@@ -39,14 +39,14 @@ Files = dict[str, File]
 
 @dataclass(frozen=True)
 class Rendered:
-    """What a repository says should be: its matrix, the files of build/, and the digest of each variant's inputs."""
+    """A matrix, the files of build/, and the digest of each variant's inputs."""
 
     matrix: Matrix
     files: Files
     inputs: Mapping[Variant, str]
 
     def why_stale(self, variant: Variant, found: Mapping[str, str]) -> str | None:
-        """Compare an image's labels with what the variant is made from; return what differs, None if nothing does."""
+        """Compare an image's labels with the variant's inputs; return what differs, None if nothing does."""
         parent, own = variant.image.parent, self.matrix.labels
         if found.get(own.inputs) == self.inputs[variant]:
             return None
@@ -58,9 +58,9 @@ class Rendered:
 
 
 def render(matrix: Matrix, root: Path, needed: Iterable[Variant] | None = None) -> Rendered:
-    """Return everything that belongs into build/, and the digests of what each variant is made from.
+    """Return all files of build/, and the digest of each variant's inputs.
 
-    With `needed`, variants beside these are left out if they cannot be rendered, and what is built on them.
+    With `needed`, other variants that cannot be rendered are left out.
 
     Raises InputError for a lock, a template or a runtime file that is missing or wrong.
     """
@@ -95,7 +95,7 @@ def _own_files(variant: Variant, template: jinja2.Template) -> Files:
 
 
 def describe(variant: Variant) -> dict[str, object]:
-    """Return what `--list --json` says of a variant."""
+    """Return a variant as `--list --json` prints it."""
     return {
         "image": variant.image.name,
         "tag": variant.tag,
@@ -118,10 +118,10 @@ def sources(variant: Variant) -> list[str]:
 
 
 def input_digest(variant: Variant, files: Mapping[str, File], runtime: Files) -> str:
-    """Return the digest of all that is built into a variant: the same digest, the same image.
+    """Return the digest of a variant's inputs: images with the same digest are the same.
 
-    The Dockerfile names the base with its digest, if that is locked. `files` are those of build/, `runtime`
-    those of its runtime.
+    The Dockerfile names the base with its digest, if that is locked. `files` are those of build/, `runtime` those of
+    its runtime.
     """
     own = {path: files[path] for path in sources(variant)} | runtime
     digest = hashlib.sha256()
@@ -131,7 +131,7 @@ def input_digest(variant: Variant, files: Mapping[str, File], runtime: Files) ->
 
 
 def runtime(root: Path, folder: str) -> Files:
-    """Return the plain files of `folder`, which go into images unchanged. Raises InputError if there are none."""
+    """Return the files of `folder`, which are copied into images. Raises InputError if there are none."""
     files = {}
     for path in sorted((root / folder).rglob("*")):
         name = path.relative_to(root).as_posix()
@@ -175,7 +175,7 @@ def _dockerfile(template: jinja2.Template, variant: Variant) -> File:
         return File(text.encode())
     except UserError:
         raise
-    except Exception as error:  # a template can call anything, so anything can go wrong in it
+    except Exception as error:  # a template can raise any exception
         said = error if isinstance(error, jinja2.TemplateError) else f"{type(error).__name__}: {error}"
         raise InputError(f"{template.name}:{_line(error)}: {said} (for {variant.name})") from None
 
@@ -225,7 +225,7 @@ def _requirements(variant: Variant) -> File:
 
 
 def _facts(variant: Variant) -> dict[str, object]:
-    """Return what the image knows about itself: the list's facts less those that depend on where it is published."""
+    """Return the facts for image.json: those that do not depend on where the image is published."""
     facts = describe(variant)
     return {key: facts[key] for key in ("image", "tag", "python", "os", "extras", "dropped", "packages")}
 
@@ -252,9 +252,9 @@ def _input_labels(variant: Variant, inputs: Mapping[Variant, str]) -> dict[str, 
 
 
 def _ci(matrix: Matrix) -> dict[str, object]:
-    """Return what the workflows read: the registry, and a job for each tag, which builds all images of it.
+    """Return the file for the workflows: the registry, and a job for each tag.
 
-    All images of a tag are one job because they share layers. `covering` marks those that CI always tests.
+    All images of a tag are one job, because they share layers. `covering` marks the jobs that CI always runs.
     """
     tags = dict.fromkeys(variant.tag for variant in matrix.variants)
     always = covering(matrix)
@@ -266,7 +266,7 @@ def _ci(matrix: Matrix) -> dict[str, object]:
 
 
 def covering(matrix: Matrix) -> set[str]:
-    """Return tags that have every Python, every OS and every image among them: few, and the OSes in turn."""
+    """Return few tags that cover every Python, every OS and every image, with the OSes in turn."""
     parts: dict[str, set[object]] = {}
     oses = {variant.tag: variant.os for variant in matrix.variants}
     for variant in matrix.variants:
@@ -288,12 +288,12 @@ def _tags(variant: Variant) -> dict[str, object]:
 
 
 def manifest(matrix: Matrix, files: Iterable[str]) -> File:
-    """Return the list of what was written and offered: the next run knows what is its own and what would go."""
+    """Return the list of files and offers: it tells the next run what it may remove and what would be lost."""
     return as_json({"//": NOTICE, "offers": sorted(offers(matrix)), "files": sorted({*files, MANIFEST})})
 
 
 def offers(matrix: Matrix) -> set[str]:
-    """Return what users can have of the matrix: variants, extras, tags, platforms. It must not shrink unasked."""
+    """Return what the matrix offers: extras, tags, platforms. It shrinks only with --allow-removal."""
     found: set[str] = set()
     for variant in matrix.variants:
         found.update(f"{variant.name} with {extra.name}" for extra in variant.extras)

@@ -1,4 +1,4 @@
-"""Compares a folder with what should be in it, and writes what differs, each file whole."""
+"""Compares a folder with the files that it should have, and writes those that differ."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from imagematrix.writing import NEW, refuse_links, write_whole
 
 @dataclass(frozen=True)
 class Changes:
-    """How a folder differs from what should be in it; paths below it, sorted."""
+    """How a folder differs from the wanted files: sorted paths."""
 
     missing: tuple[str, ...]
     stale: tuple[str, ...]
@@ -30,7 +30,7 @@ class Changes:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What the last run said of itself."""
+    """The files and offers of the last run."""
 
     files: frozenset[str]
     offers: frozenset[str]
@@ -61,7 +61,7 @@ def manifest(folder: Path) -> Manifest:
 
 
 def compare(folder: Path, wanted: Mapping[str, File]) -> Changes:
-    """Return how `folder` differs from `wanted`. What neither it nor its manifest lists is foreign."""
+    """Return how `folder` differs from `wanted`. A file that is neither there nor in the manifest is foreign."""
     for path in wanted:
         refuse_links(folder, path)
     ours = manifest(folder).files
@@ -101,10 +101,10 @@ def differences(folder: Path, changes: Changes, wanted: Mapping[str, File]) -> I
 
 
 def apply(folder: Path, changes: Changes, wanted: Mapping[str, File]) -> None:
-    """Make `folder` what is wanted. Each file is written whole or not at all; foreign files stay as they are.
+    """Write the changes. Each file is written whole or not at all. Foreign files stay as they are.
 
-    A run that is interrupted leaves some files old and some new, and the next run goes on. The manifest comes last, so
-    it knows the obsolete files until they are gone. Raises UserError if the disk does not let it.
+    After an interruption some files are old and some new; the next run continues. The manifest is written last, because
+    it lists the obsolete files until they are removed. Raises UserError if a file cannot be written.
     """
     for path in changes.obsolete:
         refuse_links(folder, path)
@@ -123,7 +123,7 @@ def _files(folder: Path) -> Iterator[str]:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Yield all that is in a folder and is no folder; a symbolic link is one of these, whatever it names."""
+    """Yield everything in a folder except folders. A symbolic link to a folder counts as a file."""
     for directory, names, files in os.walk(folder):
         inside = Path(directory)
         links = [name for name in names if (inside / name).is_symlink()]
@@ -155,7 +155,7 @@ def _remove(folder: Path, paths: Iterable[str]) -> None:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Remove the new files of runs that were killed before they took their place."""
+    """Remove the incomplete files of runs that were killed."""
     for path in _walk(folder):
         if path.name.startswith(NEW):
             path.unlink()

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from imagematrix.matrix.loading import RESERVED
+from imagematrix.matrix.loading import FILES_OF_BUILD
 from imagematrix.render.render import render
 from tests.conftest import Repository
 
@@ -35,7 +35,7 @@ def test_two_suffixes_with_one_bake_target_are_refused(repository: Repository) -
 
 def test_what_stands_in_build_beside_the_images_is_no_name_of_an_image(repository: Repository) -> None:
     files = render(repository.load(), repository.root).files
-    assert sorted(path for path in files if "/" not in path) == sorted(RESERVED)
+    assert sorted(path for path in files if "/" not in path) == sorted(FILES_OF_BUILD)
 
 
 def test_an_alias_goes_to_the_images_that_have_its_target(repository: Repository) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
+from docker.errors import ImageNotFound
 
 from imagematrix.machine import base_image, engine, images
 from tests.images.container import archive
@@ -37,7 +39,8 @@ def forget(host: engine.Engine) -> None:
     client = host.client()
     for image in client.images.list():
         for name in (one for one in (*image.tags, *image.attrs.get("RepoDigests", [])) if NAMESPACE in one):
-            client.images.remove(name, force=True)
+            with suppress(ImageNotFound):  # the digest goes with the last tag
+                client.images.remove(name, force=True)
 
 
 @pytest.fixture(scope="module")
