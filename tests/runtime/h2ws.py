@@ -25,14 +25,19 @@ class Connection:
         self.received: list[str] = []
         self.whole: set[int] = set()
         self.closed_with: int | None = None
+        self.answer: dict[bytes, bytes] = {}
         self.accepted = self.ended = self._extended = False
         self.http.initiate_connection()
 
     def open_websocket(self, more: Iterable[tuple[str, str]] = ()) -> None:
         """Open the WebSocket, with `more` headers, once the server can, and wait until it is accepted."""
+        self.ask_for_websocket(more)
+        self.run_until(lambda: self.accepted)
+
+    def ask_for_websocket(self, more: Iterable[tuple[str, str]] = ()) -> None:
+        """Ask for the WebSocket, once the server can; `answer` will be the headers of the answer."""
         self.run_until(lambda: self._extended)
         self.http.send_headers(1, [*_HEADERS, *more])
-        self.run_until(lambda: self.accepted)
 
     def say(self, text: str) -> None:
         """Send a text."""
@@ -71,7 +76,8 @@ class Connection:
         if isinstance(event, h2.events.RemoteSettingsChanged):
             self._extended = True
         elif isinstance(event, h2.events.ResponseReceived) and event.stream_id == 1:
-            self.accepted = dict(event.headers or [])[b":status"] == b"200"
+            self.answer = {bytes(name): bytes(value) for name, value in event.headers or []}
+            self.accepted = self.answer[b":status"] == b"200"
         elif isinstance(event, h2.events.StreamEnded) and event.stream_id != 1:
             assert event.stream_id is not None
             self.whole.add(event.stream_id)

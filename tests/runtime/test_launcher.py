@@ -491,11 +491,13 @@ def test_a_connection_that_is_half_open_at_the_stop_is_served(
 
 
 @every_class
+@pytest.mark.parametrize("proxy_protocol", ["false", "true"])
 def test_a_worker_without_file_descriptors_says_so_once_and_serves_who_is_connected(
-    python: str, tmp_path: Path, worker_class: str
+    python: str, tmp_path: Path, worker_class: str, proxy_protocol: str
 ) -> None:
     few = ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh", python, str(RUNTIME / "opt/hypercorn/serve.py")]
     environ = {"WORKER_CLASS": worker_class, "WEB_CONCURRENCY": "1"}
+    environ |= {"PROXY_PROTOCOL": proxy_protocol, "FORWARDED_ALLOW_IPS": "192.0.2.1"}
     with launch(python, tmp_path / "app", command=few, environ=environ) as one, contextlib.ExitStack() as stack:
         first = stack.enter_context(connect(one.serving().address))
         assert request(one.address, sock=first, close=False)[0] == 200

@@ -208,6 +208,23 @@ def test_no_request_is_lost_while_workers_are_replaced(server: Launch, tmp_path:
         assert "Traceback" not in one.log
 
 
+@every_class
+def test_a_header_that_comes_while_the_worker_leaves(server: Launch, worker_class: str, tmp_path: Path) -> None:
+    settings = {"FORWARDED_ALLOW_IPS": "127.0.0.1", "PROXY_PROTOCOL": "true", "WORKER_CLASS": worker_class}
+
+    def served() -> bool:
+        (tmp_path / "app" / "log").unlink(missing_ok=True)
+        with server(**settings) as one, connect(one.serving().address) as sock, suppress(ConnectionError, EOFError):
+            sock.sendall(b"PROXY ")
+            one.kill(signal.SIGTERM)
+            one.wait_log("stopping")
+            sock.sendall(b"UNKNOWN\r\n" + REQUEST + b"\r\n")
+            return response(sock)[0] == 200
+        return False
+
+    wait_for(served, "answer")  # a worker waits for a second, which may be too short on a busy machine
+
+
 @pytest.mark.parametrize("allowed", ["*", "192.0.2.1"])
 @pytest.mark.parametrize("path", ["", "/x"])
 def test_the_health_check_is_a_proxy_where_it_has_to(server: Launch, tmp_path: Path, allowed: str, path: str) -> None:

@@ -18,6 +18,23 @@ from hypercorn_image.errors import StartError
 answered: Set[int] = set()
 
 
+class Seldom:
+    """Tells whether something may be logged again: at most once in INTERVAL."""
+
+    INTERVAL = 10.0  # seconds
+
+    def __init__(self) -> None:
+        self._next: Dict[str, float] = {}
+
+    def may(self, what: str = "") -> bool:
+        """Return whether to log `what` now."""
+        now = time.monotonic()
+        if now < self._next.get(what, 0.0):
+            return False
+        self._next[what] = now + self.INTERVAL
+        return True
+
+
 class JsonFormatter(logging.Formatter):
     """One JSON object a line. What is passed as `extra={"fields": {…}}` becomes members of it."""
 

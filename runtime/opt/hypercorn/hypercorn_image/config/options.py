@@ -499,6 +499,15 @@ _LIMITS = [
         flags=("--max-requests-jitter",),
     ),
     Option(
+        "LIMIT_CONCURRENCY",
+        kinds.integer(1),
+        "",
+        None,
+        "Requests and WebSockets that a worker serves at once. More are answered with 503 and Retry-After at once; "
+        "HEALTHCHECK_PATH is served all the same. [Overload](docs/overload.md).",
+        flags=("--limit-concurrency",),
+    ),
+    Option(
         "KEEP_ALIVE_MAX_REQUESTS",
         kinds.integer(1),
         "unlimited",

@@ -7,25 +7,24 @@ served.
 import errno
 import logging
 import resource
-import time
 from typing import Any
 
-INTERVAL = 10.0  # seconds between two lines
+from hypercorn_image.logs import Seldom
+
 _ERRNOS = (errno.EMFILE, errno.ENFILE)
 
 
 class Shortage:
-    """Logs with the logger of `config`, at most once in `INTERVAL`."""
+    """Logs with the logger of `config`, seldom."""
 
     def __init__(self, config: Any) -> None:
         self._config = config
-        self._next = 0.0
+        self._seldom = Seldom()
 
     def note(self) -> None:
         """A connection could not be accepted."""
-        now, logger = time.monotonic(), self._config.log.error_logger
-        if now >= self._next and logger is not None:
-            self._next = now + INTERVAL
+        logger = self._config.log.error_logger
+        if logger is not None and self._seldom.may():
             limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
             logger.error("Too many open files (limit %d); new connections have to wait", limit)
 

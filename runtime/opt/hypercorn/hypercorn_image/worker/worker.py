@@ -77,8 +77,15 @@ class Worker:
         self.asgi = application.to_asgi3(
             self.loaded.application, self.loaded.mode, self.worker_class, self.config.wsgi_max_body_size
         )
+        if "LIMIT_CONCURRENCY" in self.variables:
+            self.asgi = self._limited(self.asgi)
         if "FORWARDED_ALLOW_IPS" in self.variables:
             self.asgi = self._behind_proxies(self.asgi)
+
+    def _limited(self, asgi: Any) -> Any:
+        from hypercorn_image.app.limit import Limit
+
+        return Limit(asgi, self.variables["LIMIT_CONCURRENCY"], self.variables.get("HEALTHCHECK_PATH"), self.log)
 
     def _behind_proxies(self, asgi: Any) -> Any:
         from hypercorn_image.app.forwarded.addresses import Proxies

@@ -53,7 +53,7 @@ class Acceptor:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
-                if not self._loop.shortage.is_meant(error):
+                if not self._loop.shortage.causes(error):
                     raise
                 self._loop.shortage.note()
                 self._loop.remove_reader(self._sock.fileno())

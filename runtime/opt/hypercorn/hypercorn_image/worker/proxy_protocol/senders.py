@@ -1,12 +1,11 @@
 """Who has to send a PROXY header, and what is logged of one that does not."""
 
 import socket
-import time
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Optional
 
 from hypercorn_image.app.forwarded.addresses import Proxies
+from hypercorn_image.logs import Seldom
 
-INTERVAL = 10.0  # seconds between two lines
 LINE = "Connection from %s closed: %s (PROXY_PROTOCOL)"
 
 
@@ -15,18 +14,16 @@ class Senders:
 
     def __init__(self, proxies: Proxies, log: Callable[..., None]) -> None:
         self._proxies, self.log = proxies, log
-        self._next: Dict[str, float] = {}
+        self._seldom = Seldom()
 
     def expects(self, sock: Any) -> bool:
         """Tell whether a connection has to begin with a header. Raises OSError where it has ended."""
         return self._proxies.trusts(_peer(sock))
 
     def refuse(self, sock: Any, reason: str) -> None:
-        """Log that a connection is closed, at most once in INTERVAL for each reason."""
-        now = time.monotonic()
-        if now < self._next.get(reason, 0.0):
+        """Log that a connection is closed; seldom for each reason."""
+        if not self._seldom.may(reason):
             return
-        self._next[reason] = now + INTERVAL
         try:
             peer = _peer(sock)
         except OSError:
