@@ -1,6 +1,6 @@
 """Every block of code in README.md, docs/ and examples/ is valid, and names images and variables that are there.
 
-What is run in containers beside it is in tests/images/test_documents.py.
+What is run in containers beside it is in tests/images/test_followed_documents.py.
 """
 
 from __future__ import annotations

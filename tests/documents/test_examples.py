@@ -1,4 +1,4 @@
-"""The files of examples/ are fit to be copied. tests/images/test_examples.py builds and uses them."""
+"""The files of examples/ are fit to be copied. tests/images/test_built_examples.py builds and uses them."""
 
 from __future__ import annotations
 

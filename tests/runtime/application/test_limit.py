@@ -35,10 +35,10 @@ def over_http_2(one: Server) -> tuple[int, str | None]:
 
 def websocket(one: Server) -> tuple[int, str | None]:
     try:
-        ws_connect(f"ws://{one.address[0]}:{one.address[1]}/").close()
+        with ws_connect(f"ws://{one.address[0]}:{one.address[1]}/"):
+            return 200, None
     except InvalidStatus as error:
         return error.response.status_code, error.response.headers.get("retry-after")
-    return 200, None
 
 
 def websocket_over_http_2(one: Server) -> tuple[int, str | None]:
