@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,23 @@ def settings(tmp_path: Path, worker_class: str) -> dict[str, Any]:
 
 def quic_address(one: Server) -> tuple[str, int]:
     return "127.0.0.1", int([url for url in one.urls() if url.startswith("https")][-1].rpartition(":")[2])
+
+
+@every_class
+def test_a_client_that_is_held_up_is_served_until_it_has_heard_of_the_end(
+    server: Launch, worker_class: str, tmp_path: Path
+) -> None:
+    async def ask(one: Server) -> list[int]:
+        async with connected(quic_address(one)) as session:
+            await session.get()
+            one.kill(signal.SIGHUP)
+            one.wait_log("Reload complete")
+            time.sleep(1)  # it hears nothing meanwhile
+            return [status for status, _ in await asyncio.gather(*[session.get() for _ in range(5)])]
+
+    with server(**settings(tmp_path, worker_class), WEB_CONCURRENCY=1) as one:
+        one.serving()
+        assert asyncio.run(ask(one)) == [200] * 5
 
 
 @every_class

@@ -20,7 +20,7 @@ from hypercorn_image.worker.untold import Untold
 
 HEARD = 0.4  # seconds that a client gets to hear the second GOAWAY
 _NO_LAST_REQUEST = 2**62 - 4
-_PING = 0x600DB7E
+_ANNOUNCEMENT, _LAST = 0x600DB7E, 0x600DB7F  # the pings behind them
 
 
 class Connection(H3Protocol):
@@ -33,31 +33,39 @@ class Connection(H3Protocol):
         self._highest = -4  # request
         self._said_at = 0.0
         self._rejected: Set[int] = set()
-        self._announced = self._heard = False
+        self._announced = False
+        self._heard: Set[int] = set()  # the pings that were answered
         self._parse, self.connection.handle_event = self.connection.handle_event, self._known  # type: ignore[assignment]
 
     @property
     def may_close(self) -> bool:
         """Whether the client has heard which request is the last one, or has had the time to."""
-        return self._first_unserved is not None and (self._heard or time.monotonic() > self._said_at + HEARD)
+        heard = _LAST in self._heard or time.monotonic() > self._said_at + HEARD
+        return self._first_unserved is not None and heard
+
+    @property
+    def is_warned(self) -> bool:
+        """Whether the client, where it was told that the end is near, has heard it."""
+        return not self._announced or _ANNOUNCEMENT in self._heard
 
     def announce(self) -> None:
         """Say that the end is near. The caller sends."""
         if not self._announced:
             self._announced = True
             upstream.send_http_3_goaway(self.connection, _NO_LAST_REQUEST)
+            upstream.quic_of(self.connection).send_ping(_ANNOUNCEMENT)
 
     def say_last(self) -> None:
         """Say which request is the first that is not served. The caller sends."""
         if self._first_unserved is None:
             self._first_unserved, self._said_at = self._highest + 4, time.monotonic()
             upstream.send_http_3_goaway(self.connection, self._first_unserved)
-            upstream.quic_of(self.connection).send_ping(_PING)
+            upstream.quic_of(self.connection).send_ping(_LAST)
 
     async def handle(self, quic_event: Any) -> None:
         """Handle what aioquic has received; reject a request that comes too late."""
-        if isinstance(quic_event, PingAcknowledged) and quic_event.uid == _PING:
-            self._heard = True
+        if isinstance(quic_event, PingAcknowledged):
+            self._heard.add(quic_event.uid)
         elif isinstance(quic_event, StreamDataReceived) and quic_event.stream_id % 4 == 0:
             if self._first_unserved is not None and quic_event.stream_id >= self._first_unserved:
                 self._reject(quic_event.stream_id)

@@ -29,6 +29,11 @@ class Quic:
         """Whether a connection has not made its first request yet. Later it would be rejected."""
         return any(upstream.quic_requests(connection.quic) == 0 for connection in self._connections())
 
+    @property
+    def is_warned(self) -> bool:
+        """Whether every client that was told that its connection is about to end has heard it."""
+        return all(connection.h3.is_warned for connection in self._talking())
+
     def _connections(self) -> List[Any]:
         return upstream.quic_connections(self._protocol)
 

@@ -21,6 +21,7 @@ from hypercorn_image.worker.worker import Worker
 # answered, with `connection: close`.
 SETTLE = 0.5
 LINGER = 0.5  # seconds that a client may take to confirm the end of a connection
+HEARD = 3.0  # seconds that a QUIC client gets to hear that its connection is about to end, on a busy machine too
 HANDSHAKE = 1.0  # seconds that a TLS or QUIC handshake may take that has begun when the worker leaves
 
 
@@ -160,6 +161,7 @@ class Serving:
         if self.has_connections():
             await self.sleep(min(SETTLE, self.clock.left()))
         await self._welcome()
+        await self._let_quic_hear()
         for connections in self.quic():
             await connections.say_last()
         self.settled_at = time.monotonic()
@@ -198,6 +200,12 @@ class Serving:
         """Give new QUIC connections time to send their first request."""
         limit = time.monotonic() + min(HANDSHAKE, self.clock.left())
         while any(connections.awaits_request for connections in self.quic()) and time.monotonic() < limit:
+            await self.sleep(0.01)
+
+    async def _let_quic_hear(self) -> None:
+        """Give QUIC clients time to hear that the end is near: what they send after the next step is rejected."""
+        limit = time.monotonic() + min(HEARD, self.clock.left())
+        while not all(connections.is_warned for connections in self.quic()) and time.monotonic() < limit:
             await self.sleep(0.01)
 
     async def is_over(self) -> bool:
