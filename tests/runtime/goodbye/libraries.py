@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
+import time
 from typing import Any
 
 import httpx
@@ -13,6 +14,7 @@ from tests.runtime import h3
 from tests.runtime.goodbye.counts import Clients, Traffic
 
 LIMIT = 60  # seconds for an answer
+IDLE = 0.4  # seconds; a little less than what `serving.SETTLE` leaves to idle connections
 
 
 class Httpx(Clients):
@@ -43,8 +45,10 @@ class Httpx(Clients):
             await asyncio.gather(*[self._ask(client) for _ in range(self.traffic.at_once)])
 
     async def _ask(self, client: httpx.AsyncClient) -> None:
+        began = time.monotonic()
         while not self.stopping:
             sent: list[int] = []
+            before, began = began, time.monotonic()
             try:
                 answer = await client.request(
                     "POST" if self.traffic.body else "GET",
@@ -53,7 +57,7 @@ class Httpx(Clients):
                     extensions={"trace": self._trace(sent)},
                 )
             except httpx.HTTPError as error:
-                self._count_failure(sent, error)
+                self._count_failure(sent, error, idle=began - before)
             else:
                 if answer.status_code == 200 and len(answer.content) == self.traffic.size:
                     self.counts.answered += 1
@@ -70,12 +74,16 @@ class Httpx(Clients):
 
         return trace
 
-    def _count_failure(self, sent: list[int], error: Exception) -> None:
-        named = re.search(r"last_stream_id:(\d+)", str(error))
-        if named and sent and sent[-1] > int(named[1]):
+    def _count_failure(self, sent: list[int], error: Exception, idle: float) -> None:
+        if self.may_send_again(sent, error, idle):
             self.counts.again += 1
         else:
-            self.counts.lost.append(f"{sent}: {error!r}")
+            self.counts.lost.append(f"{sent} after {idle:.3f} s: {error!r}")
+
+    def may_send_again(self, sent: list[int], error: Exception, idle: float) -> bool:
+        """Tell whether the server has not begun the last request. The one before was `idle` seconds earlier."""
+        named = re.search(r"last_stream_id:(\d+)", str(error))
+        return bool(named and sent and sent[-1] > int(named[1]))
 
 
 class Http1(Httpx):
@@ -85,11 +93,19 @@ class Http1(Httpx):
 
     @property
     def again_for_each_connection(self) -> int:
-        return 0
+        return 1
+
+    def may_send_again(self, sent: list[int], error: Exception, idle: float) -> bool:
+        """A server that stops closes what is idle, as a connection is whose client was held up (RFC 9112, 9.5)."""
+        return isinstance(error, httpx.RemoteProtocolError) and idle > IDLE
 
 
 class Proxied(Http1):
-    """HTTP/1.1 of httpx to a proxy's unix socket; the proxy makes of it what it likes."""
+    """HTTP/1.1 of httpx to a proxy's unix socket; the proxy makes of it what it likes. It does not stop."""
+
+    @property
+    def again_for_each_connection(self) -> int:
+        return 0
 
     def transport(self, **settings: Any) -> httpx.AsyncHTTPTransport:
         return super().transport(uds=self.urls[0], **settings)
