@@ -54,17 +54,7 @@ def packages(name: str, locked: Mapping[str, str], resolved: Mapping[str, str]) 
 def pythons(some: Iterable[Python], today: datetime.date) -> list[Finding]:
     """Return the Pythons that the matrix calls stable and whose support has ended, or ends within 90 days."""
     ending = [python for python in some if python.status == "stable" and python.end_of_life - today <= SOON]
-    return [Finding("python", python.version, python.status, _left(python, today)) for python in ending]
-
-
-def support(some: Iterable[Python], today: datetime.date) -> list[tuple[str, str, str]]:
-    """Return for each Python its version, its status in the matrix and how long it is supported."""
-    return [(python.version, python.status, _left(python, today)) for python in some]
-
-
-def _left(python: Python, today: datetime.date) -> str:
-    days = (python.end_of_life - today).days
-    return f"eol in {days} days" if days > 0 else f"eol since {python.end_of_life}"
+    return [Finding("python", python.version, python.status, f"ends {python.end_of_life}") for python in ending]
 
 
 def resolve(matrix: Matrix, variants: Iterable[Variant]) -> list[Finding]:
@@ -95,8 +85,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     matrix = load(arguments.root)
     variants = cli.select(matrix, arguments)
-    today, some = datetime.date.today(), dict.fromkeys(variant.python for variant in variants)
-    findings = pythons(some, today)
+    some = dict.fromkeys(variant.python for variant in variants)
+    findings = pythons(some, datetime.date.today())
     try:
         found = newest(Registry(engine.ensure().buildx), sorted({variant.base for variant in variants}))
         findings += bases(variants, found)
@@ -104,7 +94,7 @@ def main(argv: list[str] | None = None) -> int:
         say(f"bases: not known, no registry answers ({error})")
     findings += resolve(matrix, variants)
     if not arguments.json:
-        table(("Python", "status", "support"), support(some, today))
+        table(("Python", "status", "support"), [(python.version, python.status, python.support) for python in some])
         print()
     if arguments.json or findings:
         report(("kind", "name", "now", "new"), [astuple(finding) for finding in findings], as_json=arguments.json)

@@ -23,8 +23,6 @@ from imagematrix.matrix.model import (
     Extra,
     Image,
     Matrix,
-    Probe,
-    Project,
     Python,
     Server,
     Variant,
@@ -76,7 +74,7 @@ class _Loader:
         oses = [OS(name=name, rank=rank, **dict(entry)) for rank, (name, entry) in enumerate(file.os.items())]
         self.oses = tuple(sorted(oses, key=lambda os: (os.libc, os.suffix)))
         matrix = Matrix(
-            project=Project(**dict(file.project)),
+            project=file.project,
             destination=Destination(file.registry, file.namespace),
             platforms=tuple(sorted(file.platforms)),
             oses=self.oses,
@@ -183,7 +181,7 @@ class _Loader:
                         ("images", name), f"images.{name}.{key} is missing: an image without a parent needs it"
                     )
             return None
-        return Server(entry.server, entry.template, entry.runtime, Probe(**dict(entry.probe)), entry.variables)
+        return Server(entry.server, entry.template, entry.runtime, entry.probe, entry.variables)
 
     def check_image(self, image: Image, entry: ImageEntry) -> None:
         for key in (*ROOT_KEYS, "variables") if image.parent else ():

@@ -15,6 +15,7 @@ from typing import Literal
 from imagematrix.errors import InputError
 from imagematrix.labels import Labels
 from imagematrix.matrix.locks import Locked, Locks
+from imagematrix.matrix.schema import ProbeEntry, ProjectEntry
 from imagematrix.matrix.tags import asks_for, filled, is_complete, release_of
 
 
@@ -60,26 +61,13 @@ class Extra:
 
 
 @dataclass(frozen=True)
-class Probe:
-    """How to prove that a container serves: ask `path` on `port` over HTTP; the answer contains `expect`."""
-
-    port: int
-    path: str
-    expect: str
-
-    def expected(self, version: str) -> str:
-        """Return what the answer must contain when the server's version is `version`."""
-        return self.expect.replace("{version}", version)
-
-
-@dataclass(frozen=True)
 class Server:
     """The server of a root image and of all images built on it, and the files that they are made from."""
 
     distribution: str
     template: str
     runtime: str
-    probe: Probe
+    probe: ProbeEntry
     variables: str | None
 
 
@@ -320,22 +308,10 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class Project:
-    """The project that publishes the images. All of it is in labels. Cache folder and builder have its name."""
-
-    name: str
-    source: str
-    url: str
-    documentation: str
-    vendor: str
-    licenses: str
-
-
-@dataclass(frozen=True)
 class Matrix:
     """All variants, and what they are made from."""
 
-    project: Project
+    project: ProjectEntry
     destination: Destination
     platforms: tuple[str, ...]
     oses: tuple[OS, ...]

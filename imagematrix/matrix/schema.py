@@ -235,6 +235,10 @@ class ProbeEntry(_Entry):
     path: UrlPath = Field(default="/", description="the path to ask for")
     expect: Text = Field(description="what the answer's body contains; {version} is the server's version")
 
+    def expected(self, version: str) -> str:
+        """Return what the answer must contain if the server has this version."""
+        return self.expect.replace("{version}", version)
+
 
 class ImageEntry(_Entry):
     """An image: one repository with a tag for each Python and OS."""

@@ -30,19 +30,15 @@ def document(variant: Variant, platform: str, origin: str, revision: str, epoch:
             },
             "resolvedDependencies": [source, base],
         },
-        "runDetails": {"builder": {"id": _builder(variant.matrix.project.name)}, **_run()},
+        "runDetails": _run(variant.matrix.project.name),
     }
 
 
-def _builder(project: str) -> str:
-    """Return the builder: the workflow on GitHub, or else `make push`."""
-    workflow = os.environ.get("GITHUB_WORKFLOW_REF")
-    return f"{os.environ['GITHUB_SERVER_URL']}/{workflow}" if workflow else f"urn:{project}:make-push"
-
-
-def _run() -> dict[str, object]:
-    run = os.environ.get("GITHUB_RUN_ID")
-    if not run:
-        return {}
-    url = f"{os.environ['GITHUB_SERVER_URL']}/{os.environ['GITHUB_REPOSITORY']}/actions/runs/{run}"
-    return {"metadata": {"invocationId": url}}
+def _run(project: str) -> dict[str, object]:
+    """Return the builder: the workflow and its run on GitHub, or else `make push`."""
+    workflow, run = os.environ.get("GITHUB_WORKFLOW_REF"), os.environ.get("GITHUB_RUN_ID")
+    if not workflow or not run:
+        return {"builder": {"id": f"urn:{project}:make-push"}}
+    server = os.environ["GITHUB_SERVER_URL"]
+    url = f"{server}/{os.environ['GITHUB_REPOSITORY']}/actions/runs/{run}"
+    return {"builder": {"id": f"{server}/{workflow}"}, "metadata": {"invocationId": url}}

@@ -17,7 +17,8 @@ from docker.errors import DockerException, NotFound
 
 from imagematrix.console import say
 from imagematrix.errors import UserError, explained
-from imagematrix.matrix.model import Probe, Variant
+from imagematrix.matrix.model import Variant
+from imagematrix.matrix.schema import ProbeEntry
 
 LIMIT = 180.0
 """Seconds to wait for an answer: an emulated start takes long."""
@@ -114,7 +115,7 @@ def _look_inside(container: Any, variant: Variant, platform: str) -> None:
         raise UserError(f"has {', '.join(found) or 'no extras'} on {platform}, not {', '.join(meant) or 'none'}")
 
 
-def _answer(container: Any, platform: str, probe: Probe) -> str:
+def _answer(container: Any, platform: str, probe: ProbeEntry) -> str:
     """Return the answer to the probe's request, once the server is up."""
     deadline = time.monotonic() + LIMIT
     while time.monotonic() < deadline:

@@ -12,7 +12,7 @@ from imagematrix.matrix.loading import load
 from imagematrix.matrix.model import Matrix, Variant
 from imagematrix.render.isolation import for_some, left_stale
 from imagematrix.render.render import Files, describe, offers, render
-from imagematrix.render.tree import apply, compare, differences, manifest
+from imagematrix.render.tree import apply, compare, differences, last_run
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -90,7 +90,7 @@ def _check(folder: Path, wanted: Files) -> int:
 
 
 def _generate(folder: Path, wanted: Files, matrix: Matrix, arguments: argparse.Namespace) -> int:
-    lost = sorted(manifest(folder).offers - offers(matrix))
+    lost = sorted(last_run(folder)[1] - offers(matrix))
     if lost and not arguments.allow_removal:
         raise InputError(
             "\n".join(f"{matrix.file}: {offer} would go" for offer in lost)

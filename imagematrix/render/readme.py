@@ -68,22 +68,21 @@ def _row(cells: list[str]) -> str:
 
 def variables(matrix: Matrix, root: Path) -> str:
     """Return the reference of the variables of each server, the output of its program `variables`."""
-    servers = dict.fromkeys(image.server for image in matrix.images)
-    return "\n\n".join(_printed(root, server.variables, server.runtime) for server in servers if server.variables)
-
-
-def _printed(root: Path, program: str, runtime: str) -> str:
-    done = subprocess.run([sys.executable, program, runtime], cwd=root, capture_output=True, text=True)
-    if done.returncode:
-        raise InputError(f"{program}: {done.stderr.strip()}")
-    return done.stdout.strip()
+    parts = []
+    for server in dict.fromkeys(image.server for image in matrix.images if image.server.variables):
+        command = [sys.executable, str(server.variables), server.runtime]
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+        if done.returncode:
+            raise InputError(f"{server.variables}: {done.stderr.strip()}")
+        parts.append(done.stdout.strip())
+    return "\n\n".join(parts)
 
 
 def fill(text: str, matrix: Matrix, root: Path) -> str:
     """Return README.md's text with new generated parts. Raises InputError if a part has no place."""
     sections = {"images": images(matrix)}
-    if any(image.server.variables for image in matrix.images):
-        sections["variables"] = variables(matrix, root)
+    if text_of_variables := variables(matrix, root):
+        sections["variables"] = text_of_variables
     for name, section in sections.items():
         place = re.compile(rf"(?<=<!-- {name}: generated -->\n).*?(?=<!-- end of {name} -->)", re.DOTALL)
         if len(place.findall(text)) != 1:

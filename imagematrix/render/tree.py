@@ -28,29 +28,21 @@ class Changes:
         return bool(self.missing or self.stale or self.obsolete)
 
 
-@dataclass(frozen=True)
-class Manifest:
-    """The files and offers of the last run."""
-
-    files: frozenset[str]
-    offers: frozenset[str]
-
-
-def manifest(folder: Path) -> Manifest:
-    """Return the folder's manifest, an empty one if it has none. Raises InputError if it is damaged."""
+def last_run(folder: Path) -> tuple[set[str], set[str]]:
+    """Return the files and the offers in the folder's manifest, none if it has none. Raises InputError."""
     path = folder / MANIFEST
     name = f"{folder.name}/{MANIFEST}"
     if path.is_fifo():
         raise InputError(f"{name}:1: is not a plain file; remove it")
     try:
         data = json.loads(path.read_bytes())
-        return Manifest(frozenset(map(str, data["files"])), frozenset(map(str, data["offers"])))
+        return set(map(str, data["files"])), set(map(str, data["offers"]))
     except FileNotFoundError:
         if (folder / "docker-bake.json").is_file():
             raise InputError(
                 f"{name}:1: is missing, and without it nobody knows what would go; restore it (git checkout -- {name})"
             ) from None
-        return Manifest(frozenset(), frozenset())
+        return set(), set()
     except OSError as error:
         raise InputError(f"{name}: cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError):
@@ -64,7 +56,7 @@ def compare(folder: Path, wanted: Mapping[str, File]) -> Changes:
     """Return how `folder` differs from `wanted`. A file that is neither there nor in the manifest is foreign."""
     for path in wanted:
         refuse_links(folder, path)
-    ours = manifest(folder).files
+    ours, _ = last_run(folder)
     there = set(_files(folder))
     extra = there - set(wanted)
     return Changes(
