@@ -51,7 +51,7 @@ class Builder:
     def stale(self, variants: Iterable[Variant]) -> tuple[Variant, ...]:
         """Return the variants that `build` would build. Nothing is pulled, made or built."""
         variants = list(variants)
-        found = images.present(self.engine, (variant.base for variant in variants), pins(variants))
+        found = images.obtain(self.engine, (variant.base for variant in variants), pins(variants), dry_run=True)
 
         def is_stale(variant: Variant) -> bool:
             base = found.get(variant.base)

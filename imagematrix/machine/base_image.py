@@ -17,7 +17,6 @@ from imagematrix.labels import Labels
 class Base:
     """A base image that is in the engine."""
 
-    name: str  # the official name
     reference: str  # for FROM: the official name, or the stand-in's
     image_id: str
     digest: str | None  # sha256:… as the registry has it; None for a stand-in
@@ -28,7 +27,6 @@ class Base:
 class Unavailable:
     """A base image that is not available, and why."""
 
-    name: str
     reason: str
     refused: bool = False  # there is one, but not the one that locks/bases.json pins
 
@@ -37,7 +35,7 @@ Pins = Mapping[str, "str | None"]
 """Official name -> the digest that it must have, None for any."""
 
 
-def in_engine(client: DockerClient, name: str, reference: str, pin: str | None = None) -> Base | None:
+def in_engine(client: DockerClient, reference: str, pin: str | None = None) -> Base | None:
     """Return a base image that the engine has, None if it does not have it. Raises UserError if the engine fails."""
     try:
         image = client.images.get(reference)
@@ -45,15 +43,15 @@ def in_engine(client: DockerClient, name: str, reference: str, pin: str | None =
         return None
     except (DockerException, RequestException) as error:
         raise UserError(f"the engine failed when asked for the image {reference}: {error}") from error
-    return described(name, reference, image, pin)
+    return described(reference, image, pin)
 
 
-def described(name: str, reference: str, image: Image, pin: str | None = None) -> Base:
+def described(reference: str, image: Image, pin: str | None = None) -> Base:
     """Describe an image. If it has digests in several registries, the pinned one is preferred."""
     digests = [digest.rpartition("@")[2] for digest in image.attrs.get("RepoDigests") or []]
     standin = is_standin(image.labels)
     digest = pin if pin in digests else next(iter(digests), None)
-    return Base(name, reference, str(image.id), None if standin else digest, standin)
+    return Base(reference, str(image.id), None if standin else digest, standin)
 
 
 def own_labels() -> Labels:

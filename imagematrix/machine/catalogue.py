@@ -57,7 +57,7 @@ def standin_for(name: str) -> Artefact | Unavailable:
     """Return the stand-in to make for an official image, or why there is none."""
     match = _NAME.fullmatch(name)
     if match is None:
-        return Unavailable(name, "not a name like python:3.13-slim-trixie, for which stand-ins are known")
+        return Unavailable("not a name like python:3.13-slim-trixie, for which stand-ins are known")
     python, suite = match["python"], match["suite"]  # of Debian; alpine has none
     if suite is None:
         made = _alpine(python)
@@ -65,7 +65,7 @@ def standin_for(name: str) -> Artefact | Unavailable:
         made = f"no stand-in is known on Debian {suite} (only {', '.join(_DEBIAN)})"
     else:
         made = _slim(python, suite) if match["slim"] else _full(python, suite)
-    return Unavailable(name, made) if isinstance(made, str) else made
+    return Unavailable(made) if isinstance(made, str) else made
 
 
 def _alpine(python: str) -> Artefact | str:

@@ -9,7 +9,7 @@ from docker.errors import APIError, DockerException, NotFound
 from requests.exceptions import RequestException
 
 from imagematrix.console import say
-from imagematrix.machine import base_image, catalogue, standins
+from imagematrix.machine import base_image, standins
 from imagematrix.machine.base_image import Base, Pins, Unavailable
 from imagematrix.machine.engine import Engine
 from imagematrix.reference import parse
@@ -17,35 +17,24 @@ from imagematrix.reference import parse
 PROBE_LIMIT = 10  # seconds to wait for the registry
 
 
-def obtain(engine: Engine, names: Iterable[str], pins: Pins | None = None) -> dict[str, Base | Unavailable]:
+def obtain(
+    engine: Engine, names: Iterable[str], pins: Pins | None = None, *, dry_run: bool = False
+) -> dict[str, Base | Unavailable]:
     """Return each named base image, or why it cannot be had here, in the order of `names`.
 
     Official images that the engine has are used if they are the pinned ones. Only the others need the network; a
-    registry that cannot be reached is asked once. A failure with one image does not affect others. Raises UserError
-    only if the engine fails.
+    registry that cannot be reached is asked once. A failure with one image does not affect others. A dry run pulls and
+    makes nothing; what it would pull or make is left out. Raises UserError only if the engine fails.
     """
     client, pins = engine.client(), pins or {}
     wanted = list(dict.fromkeys(names))
     found, missing, why = _known(engine, client, wanted, pins)
-    if why is None:
-        found |= {name: _pull(client, name, pins.get(name)) for name in missing}
-    else:
+    if why is not None:
         say(f"no image registry can be reached ({why}): stand-ins are used for {len(missing)} base images")
-        found |= standins.stand_ins(client, missing)
-    return {name: found[name] for name in wanted}
-
-
-def present(engine: Engine, names: Iterable[str], pins: Pins | None = None) -> dict[str, Base | Unavailable]:
-    """Return the same without pulling or making anything; bases that would need a pull or a build are omitted."""
-    client = engine.client()
-    found, missing, why = _known(engine, client, list(dict.fromkeys(names)), pins or {})
-    for name in missing if why is not None else ():
-        plan = catalogue.standin_for(name)
-        if base := standins.current_stand_in(client, name, plan):
-            found[name] = base
-        elif isinstance(plan, Unavailable):
-            found[name] = plan
-    return found
+        found |= standins.stand_ins(client, missing, dry_run=dry_run)
+    elif not dry_run:
+        found |= {name: _pull(client, name, pins.get(name)) for name in missing}
+    return {name: found[name] for name in wanted if name in found}
 
 
 def _known(
@@ -55,7 +44,7 @@ def _known(
     found: dict[str, Base | Unavailable] = {}
     others: dict[str, Base | None] = {}
     for name in names:
-        base = base_image.in_engine(client, name, name, pins.get(name))
+        base = base_image.in_engine(client, name, pins.get(name))
         if base and (base.standin or pins.get(name) in (None, base.digest)):
             found[name] = base
         else:
@@ -65,7 +54,7 @@ def _known(
         if base:
             has = f"the engine has {name} as {base.digest or 'an image of no registry'}"
             reason = f"{has}, locks/bases.json pins {pins[name]}, and no registry can be reached ({why})"
-            found[name] = Unavailable(name, reason, refused=True)
+            found[name] = Unavailable(reason, refused=True)
     return found, [name for name in names if name not in found], why
 
 
@@ -112,8 +101,8 @@ def _pull(client: DockerClient, name: str, pin: str | None) -> Base | Unavailabl
             official = parse(name)
             image.tag(official.name, official.tag)
     except NotFound:
-        return Unavailable(name, f"the registry answers, but has no image {reference}{pinned}", refused=bool(pin))
+        return Unavailable(f"the registry answers, but has no image {reference}{pinned}", refused=bool(pin))
     except (DockerException, RequestException) as error:
-        return Unavailable(name, f"pulling {reference}{pinned} failed: {error}", refused=bool(pin))
+        return Unavailable(f"pulling {reference}{pinned} failed: {error}", refused=bool(pin))
     say(f"pulled {reference} in {time.monotonic() - started:.0f} s")
-    return base_image.described(name, name, image, pin)
+    return base_image.described(name, image, pin)

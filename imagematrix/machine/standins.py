@@ -20,8 +20,11 @@ from imagematrix.machine.catalogue import Artefact
 PATH = "/usr/local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def stand_ins(client: DockerClient, names: list[str]) -> dict[str, Base | Unavailable]:
-    """Return the stand-in for each image, or why there is none. It is made if the engine does not have it."""
+def stand_ins(client: DockerClient, names: list[str], *, dry_run: bool = False) -> dict[str, Base | Unavailable]:
+    """Return the stand-in for each image, or why there is none.
+
+    It is made if the engine does not have it. A dry run makes none, and leaves them out.
+    """
     found: dict[str, Base | Unavailable] = {}
     to_make: dict[str, Artefact] = {}
     for name in names:
@@ -32,11 +35,13 @@ def stand_ins(client: DockerClient, names: list[str]) -> dict[str, Base | Unavai
             found[name] = plan
         else:
             to_make[name] = plan
+    if dry_run:
+        return found
     failures = make_all(to_make.values())
     for name, artefact in to_make.items():
         if artefact in failures:
             reason = str(failures[artefact]).partition("\n")[0]
-            found[name] = Unavailable(name, f"its stand-in could not be built: {reason}")
+            found[name] = Unavailable(f"its stand-in could not be built: {reason}")
         else:
             found[name] = _import(client, name, artefact)
     return found
@@ -44,7 +49,7 @@ def stand_ins(client: DockerClient, names: list[str]) -> dict[str, Base | Unavai
 
 def current_stand_in(client: DockerClient, name: str, plan: Artefact | Unavailable) -> Base | None:
     """Return the stand-in that the engine has, unless its script has changed since."""
-    base = base_image.in_engine(client, name, f"standin/{name}")
+    base = base_image.in_engine(client, f"standin/{name}")
     if base and isinstance(plan, Artefact):
         digest = client.images.get(base.reference).labels.get(base_image.own_labels().standin_script)
         return base if digest in (None, artefacts.script_digest(plan.script)) else None
@@ -109,9 +114,9 @@ def _import(client: DockerClient, name: str, artefact: Artefact) -> Base | Unava
             )
             image = client.images.get(f"{repository}:{tag}")
         except (DockerException, RequestException) as error:
-            return Unavailable(name, f"the engine could not import its stand-in: {error}")
+            return Unavailable(f"the engine could not import its stand-in: {error}")
     say(f"imported {repository}:{tag} in {time.monotonic() - started:.0f} s")
-    return base_image.described(name, f"{repository}:{tag}", image)
+    return base_image.described(f"{repository}:{tag}", image)
 
 
 def image_settings(name: str, version: str) -> list[str]:

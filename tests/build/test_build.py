@@ -55,9 +55,8 @@ def variants(matrix: Matrix) -> list[Variant]:
 @pytest.fixture
 def builder(variants: list[Variant], monkeypatch: pytest.MonkeyPatch) -> Builder:
     """A builder whose engine has the base of all variants."""
-    found = {one.base: Base(one.base, one.base, "sha256:base", None, False) for one in variants}
-    monkeypatch.setattr(images, "obtain", lambda engine, names, pins: {name: found[name] for name in names})
-    monkeypatch.setattr(images, "present", lambda engine, names, pins: {name: found[name] for name in names})
+    found = {one.base: Base(one.base, "sha256:base", None, False) for one in variants}
+    monkeypatch.setattr(images, "obtain", lambda engine, names, pins, **_: {name: found[name] for name in names})
     return Builder(variants)
 
 
@@ -82,9 +81,10 @@ def test_a_dry_run_lists_what_is_out_of_date(builder: Builder, variants: list[Va
 def test_a_dry_run_lists_what_waits_for_its_base_and_not_what_has_none(
     builder: Builder, variants: list[Variant], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(images, "present", lambda engine, names, pins: {})
+    monkeypatch.setattr(images, "obtain", lambda engine, names, pins, dry_run: {})
     assert builder.stale(variants) == tuple(variants)
-    monkeypatch.setattr(images, "present", lambda engine, names, pins: {n: Unavailable(n, "nowhere") for n in names})
+    nowhere = Unavailable("nowhere")
+    monkeypatch.setattr(images, "obtain", lambda engine, names, pins, dry_run: dict.fromkeys(names, nowhere))
     assert builder.stale(variants) == ()
 
 
@@ -92,7 +92,7 @@ def test_a_base_that_is_not_the_pinned_one_is_a_failure(
     builder: Builder, variants: list[Variant], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def obtain(engine, names, pins):
-        return {name: Unavailable(name, "another digest", refused=True) for name in names}
+        return {name: Unavailable("another digest", refused=True) for name in names}
 
     monkeypatch.setattr(images, "obtain", obtain)
     outcomes = builder.build(variants)
@@ -112,7 +112,7 @@ def test_an_image_on_a_stand_in_does_not_claim_the_digest_of_the_official_base(
     builder.engine, asked = SimpleNamespace(buildx=[]), {}
     monkeypatch.setattr(build.bake, "bake", lambda buildx, root, overrides, targets: (True, asked.update(overrides)))
     for standin, digest in ((True, {labels.BASE_DIGEST: ""}), (False, {})):
-        base = Base(variants[0].base, "reference", "sha256:id", None, standin)
+        base = Base("reference", "sha256:id", None, standin)
         build.Builder.run(builder, {variants[0]: base})
         assert asked[variants[0].target]["labels"] == {matrix.labels.base_id: "sha256:id", **digest}
 

@@ -118,7 +118,6 @@ class TestObtain:
         assert found == {
             "python:3.13-slim-trixie": Base(
                 "python:3.13-slim-trixie",
-                "python:3.13-slim-trixie",
                 "sha256:python:3.13-slim-trixie",
                 "sha256:abc",
                 standin=False,
@@ -248,14 +247,14 @@ class TestPins:
         assert found[self.NAME].standin
 
 
-class TestPresent:
+class TestDryRun:
     """What a dry run may know: nothing is pulled or made."""
 
     NAMES = ("python:3.13-slim-trixie", "python:3.12-slim-trixie", "python:3.12-alpine3.24")
 
     def test_without_a_registry(self, scripts):
         engine = FakeEngine(has=["standin/python:3.13-slim-trixie"], registry=api_error(500, NO_REGISTRY))
-        found = images.present(engine, self.NAMES)
+        found = images.obtain(engine, self.NAMES, dry_run=True)
         assert found["python:3.13-slim-trixie"].standin
         assert isinstance(found["python:3.12-alpine3.24"], Unavailable)
         assert "python:3.12-slim-trixie" not in found, "its stand-in would be made"
@@ -263,7 +262,7 @@ class TestPresent:
 
     def test_with_a_registry_what_is_missing_would_be_pulled(self):
         engine = FakeEngine(has=["standin/python:3.13-slim-trixie"], registry=self.NAMES)
-        assert images.present(engine, self.NAMES) == {}
+        assert images.obtain(engine, self.NAMES, dry_run=True) == {}
         assert engine.pulled == []
 
 
