@@ -137,6 +137,37 @@ def test_hypercorns_quic_protocol_knows_its_connections(
         serving.serve(worker_class, configuration(tcp, udp, **serving.certificate(tmp_path)), use)
 
 
+@pytest.mark.holds("hypercorn-tls-context")
+@pytest.mark.parametrize("worker_class", ["asyncio", "uvloop", "trio"])
+def test_hypercorn_serves_with_the_tls_context_of_its_configuration(worker_class: str, tmp_path: Path) -> None:
+    with opened() as tcp:
+        port = tcp.getsockname()[1]
+        config = configuration(tcp, **serving.certificate(tmp_path))
+        upstream.share_tls_context(config)
+        shared = config.create_ssl_context()
+        assert config.create_ssl_context() is shared
+        shared.set_alpn_protocols(["only-here"])
+        client = ssl.create_default_context()
+        client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+        client.set_alpn_protocols(["only-here"])
+
+        def agreed() -> str | None:
+            with socket.create_connection((HOST, port)) as sock, client.wrap_socket(sock) as secure:
+                return secure.selected_alpn_protocol()
+
+        found: list[str | None] = []
+
+        async def use(_: Any = None) -> None:
+            run = trio.to_thread.run_sync if worker_class == "trio" else asyncio.to_thread
+            found.append(await run(agreed))
+
+        if worker_class == "trio":
+            trio.run(partial(hypercorn.trio.serve, serving.hello, config, shutdown_trigger=use, mode="asgi"))
+        else:
+            serving.serve(worker_class, config, use)
+        assert found == ["only-here"]
+
+
 @pytest.mark.holds("hypercorn-loggers")
 def test_hypercorn_makes_its_loggers_at_the_first_line_by_their_names(capsys: pytest.CaptureFixture[str]) -> None:
     config = Config.from_mapping(accesslog="-", errorlog="-")

@@ -9,10 +9,11 @@ from typing import Any, Callable, Dict, Iterator, Mapping, Optional
 
 
 class Atoms(Mapping[str, Any]):
-    """The atoms of one request. `request` is its scope, `seconds` the time that it took."""
+    """The atoms of one request: `request` is its scope. `make` makes all of Hypercorn's atoms."""
 
-    def __init__(self, request: Any, response: Any, seconds: float) -> None:
-        self.request, self.response, self._seconds = request, response, seconds
+    def __init__(self, request: Any, response: Any, make: Callable[[], Mapping[str, Any]]) -> None:
+        self.request, self.response = request, response
+        self._make = make
         self._hypercorns: Optional[Mapping[str, Any]] = None
 
     def __getitem__(self, name: str) -> Any:
@@ -31,9 +32,7 @@ class Atoms(Mapping[str, Any]):
 
     def _all(self) -> Mapping[str, Any]:
         if self._hypercorns is None:
-            from hypercorn.logging import AccessLogAtoms
-
-            self._hypercorns = AccessLogAtoms(self.request, self.response, self._seconds)
+            self._hypercorns = self._make()
         return self._hypercorns
 
     def sent(self, name: bytes) -> str:

@@ -3,6 +3,7 @@
 The parent and the workers use the same one, so that a container logs in one format.
 """
 
+import functools
 import importlib
 import json
 import logging
@@ -72,7 +73,7 @@ def logger_class(config: Any, variables: Mapping[str, Any]) -> Any:
                         handler.setFormatter(JsonFormatter())
 
         def atoms(self, request: Any, response: Any, request_time: float) -> Mapping[str, Any]:
-            return Atoms(request, response, request_time)
+            return Atoms(request, response, functools.partial(super().atoms, request, response, request_time))
 
         async def info(self, message: str, *args: Any, **kwargs: Any) -> None:
             # Each worker would log where it listens. The parent logs it once.

@@ -116,6 +116,12 @@ def _trio_run() -> Any:
     return importlib.import_module("hypercorn.trio.run")
 
 
+def _tls_context() -> bool:
+    from hypercorn.config import Config
+
+    return _has(Config, "create_ssl_context")
+
+
 def _loggers() -> bool:
     from hypercorn.config import Config
 
@@ -151,6 +157,10 @@ ASSUMPTIONS: Dict[str, Assumption] = {
     # aioquic/h3/connection.py: _local_control_stream_id, _quic
     "hypercorn-h3-connection": Assumption(
         "hypercorn", "0.17.3, 0.18.0", "HTTP/3 clients may lose a request when a worker is replaced", "quic", _h3
+    ),
+    # hypercorn/asyncio/run.py and hypercorn/trio/run.py: config.create_ssl_context
+    "hypercorn-tls-context": Assumption(
+        "hypercorn", "0.17.3, 0.18.0", "TLS clients resume no session of another worker", probe=_tls_context
     ),
     # hypercorn/config.py: Config._log; hypercorn/logging.py: the loggers' names
     "hypercorn-loggers": Assumption(
@@ -281,6 +291,13 @@ def forget_loggers(config: Any) -> None:
     for name in _LOGGERS:
         known.pop(name, None)
     config._log = None
+
+
+def share_tls_context(config: Any) -> None:
+    """Make the TLS context of `config` now, and have Hypercorn use this one. Raises what Hypercorn raises."""
+    if holds("hypercorn-tls-context"):
+        context = config.create_ssl_context()
+        config.create_ssl_context = lambda: context
 
 
 def statsd_logger(worker_class: str) -> Any:

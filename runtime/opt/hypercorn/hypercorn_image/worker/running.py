@@ -24,10 +24,9 @@ def before_fork(config: Any, variables: Mapping[str, Any]) -> None:
     if config.workers > 0:
         _import_packages(options.value(variables, "PRELOAD_PACKAGES"))
     try:
-        context = config.create_ssl_context()
+        upstream.share_tls_context(config)
     except Exception as error:
         raise as_start_error(error) from None
-    config.create_ssl_context = lambda: context  # what Hypercorn calls in each worker
 
 
 def _import(config: Any, variables: Mapping[str, Any]) -> None:
