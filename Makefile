@@ -4,7 +4,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help venv generate check list lock build test unit test-publish smoke plan push outdated upstream clean engine-stop
+.PHONY: help venv generate check list lock build test unit test-publish smoke plan push outdated upstream bench clean engine-stop
 
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -81,6 +81,10 @@ outdated: $(VENV)/ready ## list newer base images and packages, and how long eac
 
 upstream: $(VENV)/ready ## test the runtime's assumptions with the newest releases and pre-releases (needs the network)
 	@$(RUN) -m tests.runtime.upstream.newest
+
+bench: $(VENV)/ready ## measure the runtime beside other servers, write docs/benchmarks (ONLY=PATTERNS, ROUNDS=, SECONDS=, LIST=1)
+	@$(RUN) -m tests.bench $(if $(ONLY),--only '$(ONLY)') $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS)) \
+	    $(if $(OUTPUT),--output $(OUTPUT)) $(if $(LIST),--list) $(if $(JSON),--json)
 
 clean: $(VENV)/ready ## remove this repository's images and containers from the engine
 	@$(RUN) -m imagematrix.build.clean $(FILTERS)

@@ -23,8 +23,8 @@ ALLOWED = {
 }
 """Which folders a folder imports from. What lies beside the folders is for all of them."""
 
-OWN_FOLDERS = {"images", "runtime", "fork", "documents"}
-"""Folders of tests/ that are no stage: they test running containers, runtime/, a second matrix, README.md and docs/."""
+OWN_FOLDERS = {"images", "runtime", "fork", "documents", "bench"}
+"""Folders of tests/ that are no stage: running containers, runtime/, a second matrix, README.md and docs/, `make bench`."""
 WHOLE = {"documents", "layout", "lint", "makefile", "workflows"}
 """What is tested beside the folders and is no module: the repository as a whole."""
 
