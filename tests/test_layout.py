@@ -24,7 +24,7 @@ ALLOWED = {
 """Which folders a folder imports from. What lies beside the folders is for all of them."""
 
 OWN_FOLDERS = {"images", "runtime", "fork", "documents", "bench"}
-"""Folders of tests/ that are no stage: running containers, runtime/, a second matrix, README.md and docs/, `make bench`."""
+"""Folders of tests/ that are no stage: running containers, runtime/, a second matrix, the documents, `make bench`."""
 WHOLE = {"documents", "layout", "lint", "makefile", "workflows"}
 """What is tested beside the folders and is no module: the repository as a whole."""
 
