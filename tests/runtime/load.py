@@ -5,6 +5,8 @@ It has a pace: the processor is for the server, and for the other tests.
 
 from __future__ import annotations
 
+import select
+import socket
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
@@ -69,13 +71,13 @@ class Load:
     def _rest(self) -> None:
         self._stop.wait(self.threads / PACE)
 
-    def _talk(self, sock: object) -> None:
+    def _talk(self, sock: socket.socket) -> None:
         last = "" if self.keep_alive else "connection: close\r\n"
-        while not self._stop.is_set():
+        while not self._stop.is_set() and not has_ended(sock):
             try:
                 self._count("sent")
-                sock.sendall(f"GET {self.path} HTTP/1.1\r\nhost: test\r\n{last}\r\n".encode())  # type: ignore[attr-defined]
-                status, headers, _ = response(sock)  # type: ignore[arg-type]
+                sock.sendall(f"GET {self.path} HTTP/1.1\r\nhost: test\r\n{last}\r\n".encode())
+                status, headers, _ = response(sock)
             except (OSError, EOFError) as error:
                 self.failures.append(repr(error))
                 return
@@ -86,3 +88,9 @@ class Load:
             if headers.get("connection") == "close" or not self.keep_alive:
                 return
             self._rest()
+
+
+def has_ended(sock: socket.socket) -> bool:
+    """Tell whether the other side has closed a connection: clients look before they use it again."""
+    readable, _, _ = select.select([sock], [], [], 0)
+    return bool(readable) and sock.recv(1, socket.MSG_PEEK) == b""

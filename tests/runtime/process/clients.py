@@ -245,6 +245,7 @@ class Client:
         self.name, self.counts = name, counts
         self._kind, self._address, self._per_connection = kind, address, per_connection
         self.connection: Connection | None = None  # None while it is being opened
+        self._opening: asyncio.Future[Any] | None = None
         self.number = 0  # of the connection, from 1 on
         self.over = asyncio.Event()
 
@@ -253,8 +254,11 @@ class Client:
         return self.connection is None or self.connection.pid in (0, pid)
 
     def worker_died(self, pid: int) -> None:
-        if self.connection is not None and self.connection.pid == pid:
+        """Wait for nothing that the worker had. Over QUIC a connection that it had begun would time out."""
+        if self.connection is not None and self.may_be_at(pid):
             self.connection.worker_died()
+        elif self._opening is not None:
+            self._opening.cancel()
 
     async def run(self, path: Callable[[], str]) -> None:
         while not self.over.is_set():
@@ -274,8 +278,8 @@ class Client:
             await self.connection.close()
 
     async def _open(self) -> Any:
-        """Return a connection, or None where it is refused, or all is over."""
-        opening = asyncio.ensure_future(self._kind.open(self._address))
+        """Return a connection, or None where it is refused, a worker died, or all is over."""
+        opening = self._opening = asyncio.ensure_future(self._kind.open(self._address))
         over = asyncio.ensure_future(self.over.wait())
         await asyncio.wait({opening, over}, return_when=asyncio.FIRST_COMPLETED)
         over.cancel()
