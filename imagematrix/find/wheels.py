@@ -329,10 +329,13 @@ def main(argv: list[str] | None = None) -> int:
         print(line)
     removed = leftover(matrix, files, everything=not cli.filtered(arguments))
     if not cli.filtered(arguments) and (arguments.root / "pyproject.toml").exists():
-        files[arguments.root / "requirements.txt"] = tooling(arguments.root)
+        try:
+            files[arguments.root / "requirements.txt"] = tooling(arguments.root)
+        except UserError as error:
+            failures.append(str(error))
     _write(arguments.root, files, removed, arguments.dry_run)
     if failures:
-        raise UserError("\n".join(failures) + "\nthese Pythons keep the locks they had")
+        raise UserError("\n".join(failures) + "\nthese locks stay as they were; all others are written")
     return 0
 
 

@@ -138,7 +138,7 @@ def test_a_wheel_of_other_bytes_than_were_attested_is_not_locked(
     assert result.err.splitlines() == [
         f"python3.13: {WHEEL.name}: its attestation is refused: "
         "Verification failed: subject does not match distribution digest",
-        "these Pythons keep the locks they had",
+        "these locks stay as they were; all others are written",
     ]
     assert not list((example.root / "locks").iterdir())
 

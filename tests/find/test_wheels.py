@@ -12,6 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from imagematrix.errors import UserError
 from imagematrix.find import wheels
 from imagematrix.find.wheels import NoWheels, Pin, Pins, Resolver, Target, needless
 from imagematrix.matrix.locks import read
@@ -197,7 +198,7 @@ def test_a_python_without_a_wheel_keeps_its_lock_and_others_are_written(reposito
     assert result.status == 1
     assert "python3.13-alpine linux/amd64: no wheel of aioquic for the extra h3" in result.err
     assert "python3.13-alpine linux/arm64: no wheel of aioquic for the extra h3" in result.err
-    assert result.err.endswith("these Pythons keep the locks they had\n")
+    assert result.err.endswith("these locks stay as they were; all others are written\n")
     assert "python 3.13: FAILED" in result.out
     assert (repository.root / "locks/python3.13.txt").read_bytes() == before
     assert "fastapi==0.124.0" in (repository.root / "locks/python3.12.txt").read_text()
@@ -277,6 +278,19 @@ def test_no_lock_is_written_through_a_link(repository: Repository, world: World)
     assert (done.status, done.err.startswith("locks:1: is a symbolic link")) == (2, True)
     assert "fastapi==0.124.0" not in (locks / "python3.12.txt").read_text()
     assert (locks / "other.txt").read_bytes() == before
+
+
+def test_tools_that_cannot_be_resolved_keep_no_lock_from_being_written(
+    repository: Repository, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(repository: object) -> str:
+        raise UserError("requirements.txt: no solution")
+
+    monkeypatch.setattr(wheels, "tooling", fails)
+    (repository.root / "pyproject.toml").touch()
+    done = repository.run(main=wheels.main)
+    assert (done.status, done.err.splitlines()[0]) == (1, "requirements.txt: no solution")
+    assert "fastapi==0.124.0" in (repository.root / "locks/python3.12.txt").read_text()
 
 
 def test_all_locks_and_the_tools(repository: Repository, world: World) -> None:
