@@ -1,1 +1,1 @@
-"""Behind a proxy: what X-Forwarded-* and Forwarded say of a request becomes its scope, where the proxy is trusted."""
+"""Behind a trusted proxy: a request's scope gets what the X-Forwarded-* or Forwarded headers say."""

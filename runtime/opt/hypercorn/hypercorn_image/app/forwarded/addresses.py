@@ -6,7 +6,7 @@ import re
 from typing import Any, Iterable, List, Optional, Tuple, Union
 
 Address = Tuple[str, int]
-"""Host and port, as a scope's `client` has them. The port is 0 where it is not known."""
+"""Host and port, as a scope's `client` has them. The port is 0 if it is not known."""
 EVERYBODY, UNIX = "*", "unix"
 IP = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 # An IPv6 address with a port is in brackets. The port may be hidden behind a name (RFC 7239, 6.3).
@@ -14,7 +14,7 @@ _NODE = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::(?:([0-9]{1,5})|_[\w.
 
 
 def parse(text: str) -> Optional[Address]:
-    """Return the address in `text`; None where it is none, as `unknown` or `_hidden`."""
+    """Return the address in `text`; None if it is not one, such as `unknown` or `_hidden`."""
     match = _NODE.fullmatch(text)
     if match is None:
         return None
@@ -27,10 +27,7 @@ def parse(text: str) -> Optional[Address]:
 
 
 def read_ip(address: Union[str, bytes]) -> IP:
-    """Return an IP address; of one that is IPv4 inside of IPv6, as a socket for both has it, the IPv4 one.
-
-    Raises ValueError.
-    """
+    """Return an IP address; for an IPv4-mapped IPv6 address, the IPv4 address. Raises ValueError."""
     found = ipaddress.ip_address(address)
     return getattr(found, "ipv4_mapped", None) or found
 
@@ -42,7 +39,7 @@ def check(item: str) -> None:
 
 
 class Proxies:
-    """Those that are trusted: addresses, networks, `unix` for who connects to a unix socket, `*` for who connects."""
+    """The trusted proxies: addresses, networks, `unix` for all peers of a unix socket, `*` for all peers."""
 
     def __init__(self, items: Iterable[str]) -> None:
         listed = set(items)
@@ -51,7 +48,7 @@ class Proxies:
         self.names = functools.lru_cache(maxsize=1024)(self._names)
 
     def trusts(self, client: Optional[Tuple[Any, ...]]) -> bool:
-        """Tell whether what the peer says is believed: `client` of a scope, None of a unix socket."""
+        """Tell whether a peer is trusted. `client` is a scope's, None for a unix socket."""
         if self._everybody:
             return True
         return self._unix if client is None else self.names(client[0])
@@ -71,8 +68,8 @@ class Proxies:
     def client(self, nodes: List[str]) -> Optional[Address]:
         """Return the right-most address of `nodes` that is not trusted, or the left-most of those that all are.
 
-        Each proxy adds at the right whom it has seen. What stands left of an address that is not trusted may be made
-        up. So may what stands left of something that is no address: the one right of it is returned.
+        Each proxy adds the address that it has seen at the right. Whatever is left of an address that is not trusted
+        may be forged. So may whatever is left of an item that is no address: then the one right of it is returned.
         """
         found = None
         for node in reversed(nodes):

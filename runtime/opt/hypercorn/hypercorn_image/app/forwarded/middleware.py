@@ -1,4 +1,4 @@
-"""Gives the application the scope that the client has asked for, and not the proxy."""
+"""Changes the scope of a request to what the client has sent to the proxy."""
 
 import re
 from typing import Any, Dict, Iterable, List, Optional, Tuple
@@ -11,15 +11,15 @@ _SECURE = {"http": False, "ws": False, "https": True, "wss": True}
 _SCHEMES = {("http", False): "http", ("http", True): "https", ("websocket", False): "ws", ("websocket", True): "wss"}
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::([0-9]{1,5}))?")
 _PORT = re.compile(r"[0-9]{1,5}")
-# Applications write it into their pages: nothing that means something there.
+# Applications write it into their pages, so it has no characters that mean something in HTML.
 _PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~-]+)+")
 
 
 class Forwarded:
-    """An ASGI 3 application around another one. It changes the scope in place: the access log has the same.
+    """An ASGI 3 application around another one. It changes the scope in place, so that the access log shows the same.
 
-    `headers` are the names of those that are believed. What somebody else has sent is left as it is. With
-    `proxy_protocol` the scope's client is whom the proxy speaks for, and may be anybody: it must be in the list itself.
+    `headers` has the names of the headers that are read. Those of an untrusted peer are ignored. With `proxy_protocol`,
+    the scope's client is the one in the PROXY header, and may be anybody. So it must be in the list itself.
     """
 
     def __init__(self, application: Any, proxies: Proxies, headers: Iterable[str], proxy_protocol: bool) -> None:
@@ -46,7 +46,7 @@ class Forwarded:
 
 
 def apply(scope: Dict[str, Any], what: Said) -> None:
-    """Change `scope` to what is said. What is not allowed there is passed over."""
+    """Change `scope` to what is said. Values that are not allowed are skipped."""
     if what.client is not None:
         scope["client"] = what.client
     secure = _SECURE.get(what.proto.lower())
@@ -59,7 +59,7 @@ def apply(scope: Dict[str, Any], what: Said) -> None:
 
 
 def _apply_host(scope: Dict[str, Any], what: Said) -> None:
-    """Change the server, and the Host header, which applications make their links from."""
+    """Change the server and the Host header, from which applications make their links."""
     said_host, said_port = _HOST.fullmatch(what.host), _port(what.port)
     if said_host is None and said_port is None:
         return
@@ -83,7 +83,7 @@ def _host_header(scope: Dict[str, Any]) -> str:
 
 
 def _apply_prefix(scope: Dict[str, Any], prefix: str) -> None:
-    """Put what the proxy has removed from the path before it again: ASGI's path begins with the root path."""
+    """Add the prefix that the proxy has removed from the path: ASGI's path begins with the root path."""
     if not _PREFIX.fullmatch(prefix) or not scope["path"].startswith("/"):
         return
     scope["root_path"] = prefix

@@ -21,11 +21,11 @@ _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
 _VALUE = r"[!#$%&'*+.^_`|~0-9A-Za-z:\[\]/-]*"
 _PAIR = re.compile(rf"[ \t]*(?:({_TOKEN})=(?:({_QUOTED})|({_VALUE})))?[ \t]*(?:;|\Z)")
-_COMMAS = 50  # of a header that are looked at, from the right: one that is full of them must cost nothing
+_COMMAS = 50  # of a header that are read, from the right, so that a long one costs little
 
 
 class Said(NamedTuple):
-    """What is said of a request; empty where nothing is."""
+    """What is said of a request; empty if nothing is."""
 
     client: Optional[Address] = None
     proto: str = ""
@@ -35,9 +35,9 @@ class Said(NamedTuple):
 
 
 def read(headers: Headers, proxies: Proxies) -> Said:
-    """Return what trusted proxies have said. Where there is an X-Forwarded-* header, `Forwarded` is not read.
+    """Return what trusted proxies have said. If there is an X-Forwarded-* header, `Forwarded` is not read.
 
-    Most proxies write the former, and let the latter through as the client has sent it.
+    Most proxies write X-Forwarded-*, and pass `Forwarded` on as the client has sent it.
     """
     if any(name in headers for name in X_FORWARDED):
         return _read_x_forwarded(headers, proxies)
@@ -86,7 +86,7 @@ def _elements(values: List[str]) -> Iterator[Dict[str, str]]:
 
 
 def _split_last(text: str) -> Tuple[Optional[str], Optional[Dict[str, str]]]:
-    """Return what stands before the last element, and that element. Each is None where there is none."""
+    """Return the text before the last element, and that element; None for each that does not exist."""
     comma = len(text)
     for _ in range(_COMMAS):
         comma = text.rfind(",", 0, comma)  # it may be inside of quotes

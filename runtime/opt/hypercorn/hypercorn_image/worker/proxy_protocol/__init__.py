@@ -1,1 +1,1 @@
-"""The PROXY protocol: a trusted proxy says before each connection, and before its TLS, whose connection it is."""
+"""The PROXY protocol: before each connection, and before its TLS, a trusted proxy sends the client's address."""

@@ -1,6 +1,6 @@
-"""Accepts connections on asyncio and uvloop in place of their servers: those of proxies begin with a header.
+"""Accepts connections on asyncio and uvloop instead of their servers, and reads the headers of proxies.
 
-The event loop gets a connection once the header has been read. TLS, where it is spoken, begins behind it.
+The event loop gets a connection when its header has been read. TLS begins after the header.
 """
 
 import asyncio
@@ -13,14 +13,14 @@ from hypercorn_image.worker.proxy_protocol.header import Addresses, Malformed
 from hypercorn_image.worker.proxy_protocol.proxied import ProxiedTransport
 from hypercorn_image.worker.proxy_protocol.senders import Senders
 
-_PAUSE = 1.0  # seconds without an accept where no descriptor is free, as in asyncio
+_PAUSE = 1.0  # seconds without an accept when no descriptor is free, as in asyncio
 
 
 class Acceptor:
-    """Stands for an asyncio server.
+    """Takes the place of an asyncio server.
 
-    `protocol` makes the protocol of a connection, and is given what makes the transport that it sees, where that is not
-    the real one. `tls` are the arguments of `create_server` about TLS.
+    `protocol` makes the protocol of a connection. If there was a header, it gets the function that wraps the transport.
+    `tls` has the TLS arguments of `create_server`.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Acceptor:
         self._resume()
 
     def close(self) -> None:
-        """Accept nothing more. What was accepted lives."""
+        """Accept nothing more. Accepted connections stay open."""
         if not self._closed:
             self._closed = True
             self._loop.remove_reader(self._sock.fileno())
@@ -65,7 +65,7 @@ class Acceptor:
             task.add_done_callback(self._loop.handshaking.discard)
 
     async def _begin(self, sock: Any) -> None:
-        """Read the header, and give the connection to the event loop."""
+        """Read the header, and pass the connection on to the event loop."""
         try:
             addresses = await asyncio.wait_for(self._read(sock), header.SECONDS)
         except asyncio.TimeoutError:

@@ -1,7 +1,7 @@
 """The header of the PROXY protocol, versions 1 and 2: how much of it to read, and what it says. Reads nothing itself.
 
-https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt. What follows the header is the client's. Not a byte of it
-may be read with the header: TLS begins there.
+https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt. What follows the header comes from the client.
+Not a byte of it may be read with the header, because TLS begins there.
 """
 
 import re
@@ -24,11 +24,11 @@ _LINE = re.compile(
 
 
 class Malformed(ValueError):
-    """What comes is no header. Its text says why."""
+    """What was received is no header. The text says why."""
 
 
 class Addresses(NamedTuple):
-    """What a header says: the client's address and the one that it has connected to."""
+    """What a header says: the client's address, and the one that it has connected to."""
 
     client: Address
     server: Address
@@ -40,7 +40,7 @@ class Addresses(NamedTuple):
 
 
 def wanted(data: bytes) -> int:
-    """Return how many bytes to read at most after `data`, 0 when the header is whole. Raises Malformed."""
+    """Return how many bytes to read at most after `data`, 0 when the header is complete. Raises Malformed."""
     if not (_SIGNATURE.startswith(data[: len(_SIGNATURE)]) or _WORD.startswith(data[: len(_WORD)])):
         raise Malformed("it does not begin with a PROXY header")
     if len(data) < len(_SIGNATURE):
@@ -66,7 +66,7 @@ def _wanted_2(data: bytes) -> int:
 
 
 def read(data: bytes) -> Optional[Addresses]:
-    """Return what a whole header says; None where the proxy speaks for itself, or of no TCP. Raises Malformed."""
+    """Return what a complete header says; None for the proxy's own connections and without TCP. Raises Malformed."""
     return _read_2(data) if data.startswith(_SIGNATURE) else _read_1(data)
 
 

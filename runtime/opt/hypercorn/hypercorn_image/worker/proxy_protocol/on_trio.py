@@ -1,4 +1,4 @@
-"""Reads PROXY headers on trio, before Hypercorn's server of a connection begins with its TLS."""
+"""Reads PROXY headers on trio, before Hypercorn begins with the connection's TLS."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from hypercorn_image.worker.proxy_protocol.senders import Senders
 
 
 def install(senders: Senders) -> None:
-    """Have each connection that Hypercorn serves from now on begin with the header, where the peer has to send one."""
+    """Make Hypercorn read the header first on each connection whose peer has to send one."""
 
     async def begins(stream: Any) -> bool:
         return await _begins(getattr(stream, "transport_stream", stream), senders)
@@ -21,7 +21,7 @@ def install(senders: Senders) -> None:
 
 
 async def _begins(stream: Any, senders: Senders) -> bool:
-    """Read the header; return whether the connection is to be served."""
+    """Read the header; return whether to serve the connection."""
     sock = stream.socket
     try:
         with trio.fail_after(header.SECONDS):

@@ -1,4 +1,4 @@
-"""A transport and a socket whose addresses are those that a PROXY header has said. All else is that of the real one."""
+"""A transport and a socket that wrap real ones, and have the addresses of a PROXY header."""
 
 import socket
 from typing import Any

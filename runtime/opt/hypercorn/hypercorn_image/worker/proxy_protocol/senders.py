@@ -1,4 +1,4 @@
-"""Who has to send a PROXY header, and what is logged of one that does not."""
+"""Tells who has to send a PROXY header, and logs those that do not."""
 
 import socket
 from typing import Any, Callable, Optional
@@ -17,11 +17,11 @@ class Senders:
         self._seldom = Seldom()
 
     def expects(self, sock: Any) -> bool:
-        """Tell whether a connection has to begin with a header. Raises OSError where it has ended."""
+        """Tell whether a connection has to begin with a header. Raises OSError if it has ended."""
         return self._proxies.trusts(_peer(sock))
 
     def refuse(self, sock: Any, reason: str) -> None:
-        """Log that a connection is closed; seldom for each reason."""
+        """Log that a connection is closed, not often for the same reason."""
         if not self._seldom.may(reason):
             return
         try:
