@@ -67,7 +67,7 @@ class Curl(Tapped):
             *("curl", "-sk", "--http2", "--parallel", "--parallel-max", str(self.traffic.at_once)),
             *("-o", "/dev/null", "-w", "%{exitcode} %{http_code} %{size_download}\n"),
             *(["--data-binary", f"@{body}"] if self.traffic.body else []),
-            f"https://{address}{self.traffic.path}&n=[1-{self.traffic.at_once * 4}]",
+            f"https://{address}{self.traffic.path}&n=[1-{self.traffic.at_once * 2}]",
         ]
         await asyncio.gather(*[self._processes(command) for _ in range(self.traffic.connections)])
 

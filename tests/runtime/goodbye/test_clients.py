@@ -30,7 +30,7 @@ from tests.runtime.launching import CLASSES, Launch
 
 FULL = bool(os.environ.get("FULL"))
 RELOADS = int(os.environ.get("RELOADS", "50" if FULL else "1"))
-REQUESTS = 20_000 if FULL else 300
+REQUESTS = 20_000 if FULL else 150
 ONE, MANY, CROWD = (4, 1), (4, 50), (100, 1)
 """Connections, and requests at once on each."""
 SHAPES: dict[type[Clients], list[tuple[int, int]]] = {
