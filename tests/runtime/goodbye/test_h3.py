@@ -51,6 +51,28 @@ def test_a_client_that_is_held_up_is_served_until_it_has_heard_of_the_end(
 
 
 @every_class
+def test_a_request_that_was_lost_on_its_way_is_served_when_it_comes(
+    server: Launch, worker_class: str, tmp_path: Path
+) -> None:
+    async def ask(one: Server) -> int:
+        async with connected(quic_address(one)) as session:
+            await session.get()
+            session._quic._local_next_stream_id_bidi = 8  # as if the packets of 4 were lost
+            await session.get()
+            one.kill(signal.SIGTERM)
+            while len(session.first_unserved) < 2:
+                await asyncio.sleep(0.01)
+            await asyncio.wait([session.terminated], timeout=1)
+            session._quic._local_next_stream_id_bidi = 4
+            return (await session.get())[0]
+
+    with server(**settings(tmp_path, worker_class), WEB_CONCURRENCY=1) as one:
+        one.serving()
+        assert asyncio.run(ask(one)) == 200
+        assert one.wait() == 0
+
+
+@every_class
 def test_a_stop_is_announced_and_a_request_that_comes_too_late_is_rejected(
     server: Launch, worker_class: str, tmp_path: Path
 ) -> None:

@@ -11,7 +11,7 @@ from typing import Any, List, Optional, Set
 
 from aioquic.h3.connection import ErrorCode
 from aioquic.h3.events import HeadersReceived
-from aioquic.quic.events import PingAcknowledged, StreamDataReceived
+from aioquic.quic.events import PingAcknowledged, StreamDataReceived, StreamReset
 from hypercorn.protocol import quic
 from hypercorn.protocol.h3 import H3Protocol
 
@@ -19,6 +19,7 @@ from hypercorn_image import upstream
 from hypercorn_image.worker.untold import Untold
 
 HEARD = 0.4  # seconds that a client gets to hear the second GOAWAY
+ARRIVED = 3.0  # seconds that requests of which packets were lost get to come
 _NO_LAST_REQUEST = 2**62 - 4
 _ANNOUNCEMENT, _LAST = 0x600DB7E, 0x600DB7F  # the pings behind them
 
@@ -31,6 +32,7 @@ class Connection(H3Protocol):
         super().__init__(app, config, untold, *args)
         self._first_unserved: Optional[int] = None  # once the client has been told
         self._highest = -4  # request
+        self._on_their_way: Set[int] = set()  # those with lower numbers that have not come
         self._said_at = 0.0
         self._rejected: Set[int] = set()
         self._announced = False
@@ -40,8 +42,9 @@ class Connection(H3Protocol):
     @property
     def may_close(self) -> bool:
         """Whether the client has heard which request is the last one, or has had the time to."""
-        heard = _LAST in self._heard or time.monotonic() > self._said_at + HEARD
-        return self._first_unserved is not None and heard
+        since = time.monotonic() - self._said_at
+        heard = _LAST in self._heard or since > HEARD
+        return self._first_unserved is not None and heard and (not self._on_their_way or since > ARRIVED)
 
     @property
     def is_warned(self) -> bool:
@@ -70,8 +73,17 @@ class Connection(H3Protocol):
             if self._first_unserved is not None and quic_event.stream_id >= self._first_unserved:
                 self._reject(quic_event.stream_id)
                 return
-            self._highest = max(self._highest, quic_event.stream_id)
+            self._note_request(quic_event.stream_id)
+        elif isinstance(quic_event, StreamReset):
+            self._on_their_way.discard(quic_event.stream_id)
         await super().handle(quic_event)
+
+    def _note_request(self, stream: int) -> None:
+        """Note that something of a request has come. A client opens its streams in order (RFC 9000, 2.1)."""
+        self._on_their_way.discard(stream)
+        if stream > self._highest:
+            self._on_their_way.update(range(self._highest + 4, stream, 4))
+            self._highest = stream
 
     def _reject(self, stream: int) -> None:
         if stream not in self._rejected:
