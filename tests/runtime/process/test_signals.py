@@ -13,7 +13,7 @@ import pytest
 from tests.runtime.certificates import Authority
 from tests.runtime.launching import Launch, every_class, in_flight
 from tests.runtime.load import Load
-from tests.runtime.server import Server, wait_for
+from tests.runtime.server import APPLICATIONS, Server, wait_for
 
 
 def workers(one: Server, count: int) -> list[int]:
@@ -88,6 +88,28 @@ def test_quit_kills_a_worker_that_hangs(server: Launch) -> None:
             pool.submit(one.get)
             one.wait_events("hanging", 1)
             assert one.stop(signal.SIGQUIT) == 0
+
+
+def test_a_signal_at_the_very_end_of_a_worker_writes_no_traceback(server: Launch, tmp_path: Path) -> None:
+    (tmp_path / "signalled.py").write_text(
+        "import asyncio, os, signal\nimport main\n"
+        "async def app(scope, receive, send):\n"
+        "    await main.app(scope, receive, send)\n"
+        "    if scope['type'] == 'lifespan':\n"
+        "        loop = asyncio.get_running_loop()\n"
+        "        close = loop._close_self_pipe\n"
+        "        def close_and_signal():\n"
+        "            close()\n"
+        "            os.kill(os.getpid(), signal.SIGTERM)\n"
+        "            main.note('signalled')\n"
+        "        loop._close_self_pipe = close_and_signal\n"
+    )
+    path = f"{tmp_path}:{APPLICATIONS}"
+    with server(MODULE_NAME="signalled", WEB_CONCURRENCY=1, WORKER_CLASS="asyncio", PYTHONPATH=path) as one:
+        one.serving()
+        assert one.stop() == 0
+        assert one.events("signalled")
+        assert "Traceback" not in one.log
 
 
 @pytest.mark.parametrize("concurrency", [0, 2])

@@ -68,6 +68,10 @@ def _close(loop: Any) -> None:
         if tasks:
             loop.run_until_complete(asyncio.wait(tasks, timeout=LIFESPAN_GRACE))
         loop.run_until_complete(loop.shutdown_asyncgens())
+    # `close` removes the handlers only after the socket that signals are written to is closed (asyncio/unix_events.py).
+    for number in FROM_OPERATORS:
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(Exception):
         loop.close()
 
