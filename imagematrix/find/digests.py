@@ -13,6 +13,7 @@ from imagematrix.errors import UserError
 from imagematrix.machine import engine, images
 from imagematrix.matrix.loading import load
 from imagematrix.matrix.locks import BASES, read_bases
+from imagematrix.matrix.model import Variant
 from imagematrix.registry import AT_ONCE, Registry
 from imagematrix.writing import refuse_links, write_whole
 
@@ -27,6 +28,11 @@ def newest(registry: Registry, names: Iterable[str]) -> dict[str, str | None]:
         return dict(zip(names, pool.map(lambda name: registry.digest(images.pull_reference(name)), names), strict=True))
 
 
+def unpinned(variants: Iterable[Variant]) -> list[str]:
+    """Return the base images of the variants that have no digest in their names."""
+    return sorted({variant.base for variant in variants if "@" not in variant.base})
+
+
 def updated(old: dict[str, str], found: dict[str, str | None], used: Iterable[str]) -> dict[str, str]:
     """Return the lock with what was found, and without bases that nothing uses any more."""
     merged = {**old, **{name: digest for name, digest in found.items() if digest}}
@@ -39,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--dry-run", action="store_true", help="only say what would change")
     arguments = parser.parse_args(argv)
     matrix, folder = load(arguments.root), arguments.root / "locks"
-    wanted = sorted({variant.base for variant in cli.select(matrix, arguments)})
+    wanted = unpinned(cli.select(matrix, arguments))
     old = read_bases(folder)
     try:
         found = newest(Registry(engine.ensure().buildx), wanted)
@@ -47,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
         say(f"locks/{BASES} is left as it is: no registry answers about base images ({error})")
         return 0
     missing = sorted(name for name, digest in found.items() if digest is None)
-    lock = updated(old, found, {variant.base for variant in matrix.variants})
+    lock = updated(old, found, unpinned(matrix.variants))
     changed = [name for name in lock if old.get(name) != lock[name]]
     for name in changed:
         say(f"{name}: {old.get(name, 'not pinned')} -> {lock[name]}")

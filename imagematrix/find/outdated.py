@@ -12,7 +12,7 @@ from pathlib import Path
 from imagematrix import cli
 from imagematrix.console import report, say, table
 from imagematrix.errors import UserError
-from imagematrix.find.digests import newest
+from imagematrix.find.digests import newest, unpinned
 from imagematrix.find.wheels import Resolver
 from imagematrix.machine import engine
 from imagematrix.matrix.loading import load
@@ -88,7 +88,7 @@ def main(argv: list[str] | None = None) -> int:
     some = dict.fromkeys(variant.python for variant in variants)
     findings = pythons(some, datetime.date.today())
     try:
-        found = newest(Registry(engine.ensure().buildx), sorted({variant.base for variant in variants}))
+        found = newest(Registry(engine.ensure().buildx), unpinned(variants))
         findings += bases(variants, found)
     except UserError as error:  # no registry answers, or there is no engine to ask it with
         say(f"bases: not known, no registry answers ({error})")

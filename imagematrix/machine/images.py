@@ -90,19 +90,18 @@ def why_no_registry(engine: Engine, reference: str) -> str | None:
 
 def _pull(client: DockerClient, name: str, pin: str | None) -> Base | Unavailable:
     """Pull an image, by its digest if that is pinned, and give it its official name."""
-    repository, _, tag = pull_reference(name).rpartition(":")
-    reference = f"{repository}@{pin}" if pin else f"{repository}:{tag}"
-    pinned = f", which locks/bases.json pins for {name}" if pin else ""
+    official, source = parse(name), parse(pull_reference(name))
+    reference = f"{source.name}@{pin}" if pin else f"{source.name}:{source.tag}"
+    pinned = f", which locks/bases.json pins for {name}" if pin and not official.digest else ""
     started = time.monotonic()
     say(f"pulling {reference} …")
     try:
-        image = client.images.pull(repository, tag=pin or tag)
-        if reference != name:
-            official = parse(name)
+        image = client.images.pull(source.name, tag=pin or source.tag)
+        if reference != name and official.tag:
             image.tag(official.name, official.tag)
     except NotFound:
         return Unavailable(f"the registry answers, but has no image {reference}{pinned}", refused=bool(pin))
     except (DockerException, RequestException) as error:
         return Unavailable(f"pulling {reference}{pinned} failed: {error}", refused=bool(pin))
     say(f"pulled {reference} in {time.monotonic() - started:.0f} s")
-    return base_image.described(name, image, pin)
+    return base_image.described(name if official.tag else reference, image, pin)

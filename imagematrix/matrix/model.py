@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
+from imagematrix import reference
 from imagematrix.errors import InputError
 from imagematrix.labels import Labels
 from imagematrix.matrix.locks import Locked, Locks
@@ -259,13 +260,13 @@ class Variant:
 
     @property
     def pinned_base(self) -> str:
-        """The base with its digest from locks/bases.json, name@sha256:…, or the name alone if it has none there."""
-        return f"{self.base}@{self.base_digest}" if self.base_digest else self.base
+        """The base with its digest, name@sha256:…, or the name alone if its digest is not known."""
+        return f"{self.base.partition('@')[0]}@{self.base_digest}" if self.base_digest else self.base
 
     @property
     def base_digest(self) -> str | None:
-        """The digest that locks/bases.json pins its base to, None if it does not."""
-        return self.matrix.locks.base_digest(self.base)
+        """The digest of its base, from its name or else from locks/bases.json; None if it is in neither."""
+        return reference.parse(self.base).digest or self.matrix.locks.base_digest(self.base)
 
     @cached_property
     def packages(self) -> tuple[Locked, ...]:

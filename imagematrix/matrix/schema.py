@@ -100,7 +100,7 @@ def _seen(text: str) -> str:
 def _base(text: str) -> str:
     try:
         parsed = reference.parse(text)
-        if parsed.tag is None or parsed.digest is not None:
+        if parsed.tag is None and parsed.digest is None:
             raise ValueError("is not an image with a tag such as python:3.13-slim-trixie")
     except ValueError as error:
         raise ValueError(f"{shortened(repr(text))} {error}") from None

@@ -19,7 +19,8 @@ def document(variant: Variant, platform: str, origin: str, revision: str, epoch:
     name = reference.parse(variant.base)
     digest = (variant.base_digest or "").removeprefix("sha256:")
     source = {"uri": f"git+{origin}" if origin else "git", "digest": {"gitCommit": revision}}
-    base = {"uri": f"pkg:docker/{name.name}@{name.tag}?platform={platform}", "digest": {"sha256": digest}}
+    package = f"pkg:docker/{name.name}@{name.tag or name.digest}?platform={platform}"
+    base = {"uri": package, "digest": {"sha256": digest}}
     return {
         "buildDefinition": {
             "buildType": _BUILD_TYPE,

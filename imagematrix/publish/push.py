@@ -203,7 +203,7 @@ def paths(variant: Variant) -> list[str]:
 
 def mirror_of(variant: Variant) -> str:
     """Return where a variant's base image is pulled from, with its digest."""
-    return f"{images.pull_reference(variant.base)}@{variant.base_digest}"
+    return images.pull_reference(variant.pinned_base)
 
 
 # --- refusals, all before anything is built ---

@@ -227,6 +227,13 @@ class TestPins:
         obtain(engine, self.NAME, pins={self.NAME: "sha256:def"})
         assert engine.pulled == ["python@sha256:def"]
 
+    def test_a_name_with_a_digest_is_pulled_by_it(self):
+        name = f"localhost:5000/x@sha256:{'d' * 64}"
+        engine = FakeEngine(registry=[name])
+        found = obtain(engine, name, pins={name: f"sha256:{'d' * 64}"})
+        assert engine.pulled == [name]
+        assert (found[name].reference, found[name].digest) == (name, f"sha256:{'d' * 64}")
+
     def test_a_registry_without_it_is_a_refusal(self):
         engine = FakeEngine(has=[self.NAME], registry=[self.NAME])
         found = obtain(engine, self.NAME, pins={self.NAME: "sha256:def"})

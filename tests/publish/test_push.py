@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from docker.errors import APIError
 
 from imagematrix.errors import UserError
+from imagematrix.find.digests import unpinned
 from imagematrix.machine import base_image
 from imagematrix.matrix.model import Matrix
 from imagematrix.outcome import Outcome
+from imagematrix.prove import provenance
 from imagematrix.publish import push
 from imagematrix.publish.plan import Decision, destination
 from imagematrix.registry import Published
+from tests.conftest import Repository
 
 
 class FakeRegistry:
@@ -59,3 +64,17 @@ def test_whatever_goes_wrong_with_one_variant_is_its_own(
     publisher = push.Publisher(*[None] * 7, builders=["some"])  # type: ignore[arg-type]
     outcomes = publisher.publish([Decision(variant, "build", "new") for variant in (first, second)])
     assert [(done.status, done.reason) for done in outcomes] == [("failed", reason), ("pushed", "")]
+
+
+def test_a_base_may_be_named_by_its_digest(repository: Repository) -> None:
+    digest = "a" * 64
+    name = f"localhost:5000/x@sha256:{digest}"
+    old = 'bases: {full: "python:3.13-trixie",'
+    repository.edit(old, f'unchecked: {{full: "Python 3.13"}}\n    bases: {{full: "{name}",')
+    variant = repository.load().variant("hypercorn", "3.13", "full")
+    assert (variant.pinned_base, variant.base_digest) == (name, f"sha256:{digest}")
+    assert unpinned([variant]) == []
+    assert push.mirror_of(variant) == name
+    made: Any = provenance.document(variant, "linux/amd64", "", "1234", 0)
+    base = made["buildDefinition"]["resolvedDependencies"][1]
+    assert base == {"uri": f"pkg:docker/{name}?platform=linux/amd64", "digest": {"sha256": digest}}

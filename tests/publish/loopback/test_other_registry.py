@@ -51,6 +51,25 @@ def forked(small: Repository, base: str) -> Repository:
     return small
 
 
+def test_an_image_is_built_on_a_digest(forked: Repository, host: engine.Engine, base: str) -> None:
+    """matrix.yaml names the digest, and so locks/bases.json does not."""
+    assert forked.run("find.digests", "--tag", TAG).status == 0
+    (digest,) = json.loads((forked.root / "locks/bases.json").read_text()).values()
+    named = f"{base.rpartition(':')[0]}@{digest}"
+    forked.edit("matrix.yaml", f'"{base}"}}', f'"{named}"}}\n    unchecked: {{alpine: "Python 3.13 on Alpine"}}')
+    assert forked.run("find.digests", "--tag", TAG).status == 0
+    assert json.loads((forked.root / "locks/bases.json").read_text()) == {}
+    forked.commit()
+    done = forked.run("build.local", "--json", "--tag", TAG, "--image", "hypercorn", BASE_MIRROR="")
+    assert [row["status"] for row in done.rows] == ["built"], done.errors
+    labels = host.client().images.get(f"{NAMESPACE}/hypercorn:{TAG}").labels
+    assert labels["org.opencontainers.image.base.name"] == named
+    assert labels["org.opencontainers.image.base.digest"] == digest
+    assert forked.run("build.local", "--dry-run", "--tag", TAG, "--image", "hypercorn", BASE_MIRROR="").output == ""
+    forget(host)
+    forked.edit("matrix.yaml", f'"{named}"}}\n    unchecked: .*', f'"{base}"}}')
+
+
 @pytest.mark.parametrize("pinned", [False, True], ids=["by its tag", "by its digest"])
 def test_an_image_is_built_on_it(forked: Repository, host: engine.Engine, base: str, pinned: bool) -> None:
     (forked.root / "locks/bases.json").unlink(missing_ok=True)
