@@ -16,9 +16,15 @@ JOBS ?= 4
 # Two files at the same time, each with its own registry and builder.
 TEST_PUBLISH = $(RUN) -m pytest -n 2 --dist loadfile tests/publish/loopback
 
+# `##@ STAGE` stands before the targets of a stage. Lines are wrapped at 80 columns.
 help: ## print this
-	@echo "make TARGET [TAG=python3.13-slim] [IMAGE=hypercorn] [PYTHON=3.13] [OS=slim]"; echo
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  %-12s %s\n' "$$name" "$$text"; done
+	@echo "make TARGET [TAG=python3.13-slim] [IMAGE=hypercorn] [PYTHON=3.13] [OS=slim]"
+	@awk -F ':[^#]*## ' '/^##@ / { print ""; print substr($$0, 5) } \
+	    /^[a-z-]+:[^#]*## / { line = sprintf("  %-12s", $$1); count = split($$2, words, " "); \
+	        for (i = 1; i <= count; i++) { \
+	            if (length(line " " words[i]) > 80) { print line; line = sprintf("  %-12s", "") } \
+	            line = line " " words[i] } \
+	        print line }' $(MAKEFILE_LIST)
 
 # Debian and Ubuntu have the module venv in a package of its own.
 INSTALL_VENV = [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing python3-venv" >&2 \
@@ -39,6 +45,23 @@ venv:
 	    $(VENV)/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements.txt && touch $(VENV)/ready; \
 	fi
 
+##@ Find
+
+lock: $(VENV)/ready ## pin the newest wheels for every Python, and the base images where a registry answers (needs the network)
+	@$(RUN) -m imagematrix.find.wheels $(FILTERS) || status=$$?; [ "$${status:-0}" -le 1 ] || exit $$status; \
+	    $(RUN) -m imagematrix.find.digests $(FILTERS) && exit $${status:-0}
+
+outdated: $(VENV)/ready ## list newer base images and packages, and how long each Python is supported
+	@$(RUN) -m imagematrix.find.outdated $(FILTERS)
+
+upstream: $(VENV)/ready ## test the runtime's assumptions with the newest releases and pre-releases (needs the network)
+	@$(RUN) -m tests.runtime.upstream.newest
+
+##@ Render
+
+list: $(VENV)/ready ## list the variants
+	@$(RUN) generate.py --list $(FILTERS)
+
 generate: $(VENV)/ready ## render build/, and without a filter README's tables, from matrix.yaml (ALLOW_REMOVAL=1 lets variants go)
 	@$(RUN) generate.py $(FILTERS) $(if $(ALLOW_REMOVAL),--allow-removal)
 	@$(if $(strip $(FILTERS)),,$(RUN) -m imagematrix.render.readme)
@@ -47,15 +70,24 @@ check: $(VENV)/ready ## list every file of build/ and README.md that is stale; w
 	@$(RUN) generate.py --check $(FILTERS)
 	@$(if $(strip $(FILTERS)),,$(RUN) -m imagematrix.render.readme --check)
 
-list: $(VENV)/ready ## list the variants
-	@$(RUN) generate.py --list $(FILTERS)
-
-lock: $(VENV)/ready ## pin the newest wheels for every Python, and the base images where a registry answers (needs the network)
-	@$(RUN) -m imagematrix.find.wheels $(FILTERS) || status=$$?; [ "$${status:-0}" -le 1 ] || exit $$status; \
-	    $(RUN) -m imagematrix.find.digests $(FILTERS) && exit $${status:-0}
+##@ Build
 
 build: generate ## build and tag images on the container engine
 	@$(RUN) -m imagematrix.build.local $(FILTERS)
+
+clean: $(VENV)/ready ## remove this repository's images and containers from the engine
+	@$(RUN) -m imagematrix.build.clean $(FILTERS)
+
+engine-stop: $(VENV)/ready ## stop the container engine, if it was started here
+	@$(RUN) -m imagematrix.machine.dockerd
+
+##@ Prove
+
+unit: $(VENV)/ready ## the tests that need no engine
+	@$(RUN) -m pytest -n $(JOBS) --ignore tests/images --ignore tests/publish/loopback
+
+smoke: build ## build, then test every image that was built
+	@$(RUN) -m pytest -n $(JOBS) --dist loadgroup tests/images $(FILTERS)
 
 test: unit ## all tests: without an engine, of every image, and without a filter of publishing (FULL=1: also long ones)
 	@$(MAKE) --no-print-directory smoke
@@ -64,30 +96,14 @@ test: unit ## all tests: without an engine, of every image, and without a filter
 test-publish: $(VENV)/ready ## the tests of publishing to a local registry, failures included (long)
 	@FULL=1 $(TEST_PUBLISH)
 
-unit: $(VENV)/ready ## the tests that need no engine
-	@$(RUN) -m pytest -n $(JOBS) --ignore tests/images --ignore tests/publish/loopback
+bench: $(VENV)/ready ## measure the runtime beside other servers, write docs/benchmarks (ONLY=PATTERNS, ROUNDS=, SECONDS=, LIST=1)
+	@$(RUN) -m tests.bench $(if $(ONLY),--only '$(ONLY)') $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS)) \
+	    $(if $(OUTPUT),--output $(OUTPUT)) $(if $(LIST),--list) $(if $(JSON),--json)
 
-smoke: build ## build, then test every image that was built
-	@$(RUN) -m pytest -n $(JOBS) --dist loadgroup tests/images $(FILTERS)
+##@ Publish
 
 plan: $(VENV)/ready ## list what push would do with each variant, and why (REGISTRY=HOST[/NAMESPACE], FORMAT=json|jobs|tests)
 	@$(RUN) -m imagematrix.publish.plan $(FILTERS) $(if $(FORMAT),--$(FORMAT))
 
 push: $(VENV)/ready ## publish what has changed: build, test, sign, tag (BUILDER=, REGISTRY=, DRY_RUN=1)
 	@$(RUN) -m imagematrix.publish.push $(FILTERS) $(if $(DRY_RUN),--dry-run) $(if $(ALLOW_STAND_INS),--allow-stand-ins)
-
-outdated: $(VENV)/ready ## list newer base images and packages, and how long each Python is supported
-	@$(RUN) -m imagematrix.find.outdated $(FILTERS)
-
-upstream: $(VENV)/ready ## test the runtime's assumptions with the newest releases and pre-releases (needs the network)
-	@$(RUN) -m tests.runtime.upstream.newest
-
-bench: $(VENV)/ready ## measure the runtime beside other servers, write docs/benchmarks (ONLY=PATTERNS, ROUNDS=, SECONDS=, LIST=1)
-	@$(RUN) -m tests.bench $(if $(ONLY),--only '$(ONLY)') $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS)) \
-	    $(if $(OUTPUT),--output $(OUTPUT)) $(if $(LIST),--list) $(if $(JSON),--json)
-
-clean: $(VENV)/ready ## remove this repository's images and containers from the engine
-	@$(RUN) -m imagematrix.build.clean $(FILTERS)
-
-engine-stop: $(VENV)/ready ## stop the container engine, if it was started here
-	@$(RUN) -m imagematrix.machine.dockerd

@@ -27,15 +27,23 @@ def counted(words: Iterable[str]) -> Counter[str]:
     return counts
 
 
+_NAME = 17
+"""Characters of a long name or tag."""
+
+
 def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
-    """Print a table. A narrow terminal wraps long lines; a file or pipe gets them in full."""
+    """Print a table. A terminal wraps what is wider than a name; a file or pipe gets it in full."""
     from rich import box  # slower to import than most commands are to run
     from rich.console import Console
     from rich.table import Table
 
-    made = Table(*heads, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for row in rows:
-        made.add_row(*row)
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    lines = [list(row) for row in rows]
+    for number, head in enumerate(heads):
+        is_short = all(len(line[number]) <= _NAME for line in lines)
+        made.add_column(head, no_wrap=is_short, overflow="fold")
+    for line in lines:
+        made.add_row(*line)
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = 1000

@@ -58,16 +58,14 @@ def _list(variants: tuple[Variant, ...], as_json: bool) -> int:
         print(json.dumps([describe(variant) for variant in variants], indent=2))
         return 0
     table(
-        ("image", "tag", "aliases", "support", "base", "extras", "dropped"),
+        ("image", "tag", "support", "without", "aliases"),
         (
             (
                 variant.image.name,
                 variant.tag,
-                " ".join(variant.aliases),
                 variant.python.support,
-                variant.base,
-                " ".join(extra.name for extra in variant.extras),
                 " ".join(dropped.extra.name for dropped in variant.dropped),
+                " ".join(variant.aliases),
             )
             for variant in variants
         ),

@@ -1,7 +1,8 @@
 """The blocks of code in README.md, docs/ and examples/: their language, their file, or why nothing checks them.
 
 A block has a language. Its first line may name the file that it is: `# app/main.py`. A block that cannot be checked has
-a comment before it: `<!-- not checked: the reason -->`.
+a comment before it: `<!-- not checked: the reason -->`. With `<!-- not run: the reason -->` it is checked, but not run
+by tests/images.
 """
 
 from __future__ import annotations
@@ -19,19 +20,20 @@ DOCUMENTS = (
     *sorted(path.relative_to(REPOSITORY).as_posix() for path in REPOSITORY.glob("docs/*.md")),
     *sorted(path.relative_to(REPOSITORY).as_posix() for path in REPOSITORY.glob("examples/*/README.md")),
 )
-_REASON = re.compile(r"<!-- not checked: (.+?) -->", re.DOTALL)
+_REASON = re.compile(r"<!-- not (?P<what>checked|run): (?P<why>.+?) -->", re.DOTALL)
 _FILE = re.compile(r"# ((?:[\w.-]+/)*(?:[\w.-]+\.\w+|Dockerfile))\n")
 
 
 @dataclass(frozen=True)
 class Block:
-    """A block of code: where it stands, its language, its text, and why it is not checked, if it is not."""
+    """A block of code: where it stands, its language, its text, and why it is not checked or not run, if it is not."""
 
     document: str
     line: int
     language: str
     text: str
     reason: str = ""
+    not_run: str = ""
 
     @property
     def file(self) -> str:
@@ -52,14 +54,17 @@ class Block:
 
 def parse(document: str, text: str) -> list[Block]:
     """Return the blocks of a Markdown text, in order."""
-    blocks, reason = [], ""
+    blocks: list[Block] = []
+    reasons = {"checked": "", "run": ""}
     for token in MarkdownIt("commonmark").parse(text):
         if token.type in ("fence", "code_block"):
             language = token.info.split()[0] if token.info.split() else ""
             line = token.map[0] + 1 if token.map else 0
-            blocks.append(Block(document, line, language, token.content, reason))
+            blocks.append(Block(document, line, language, token.content, reasons["checked"], reasons["run"]))
         found = _REASON.fullmatch(token.content.strip()) if token.type == "html_block" else None
-        reason = " ".join(found[1].split()) if found else ""
+        reasons = {"checked": "", "run": ""}
+        if found:
+            reasons[found["what"]] = " ".join(found["why"].split())
     return blocks
 
 

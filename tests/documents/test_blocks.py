@@ -12,6 +12,7 @@ from hypercorn_image.config.options import TABLE
 from jsonschema import ValidationError
 
 from imagematrix.matrix.model import Matrix
+from tests.conftest import REPOSITORY
 from tests.documents.blocks import ALL, Block, image_pattern, on, parse
 from tests.documents.checks import CHECKS
 
@@ -19,6 +20,9 @@ CHECKED = [block for block in ALL if not block.reason]
 VARIABLES = {option.variable for option in TABLE} | {f"{option.variable}_FILE" for option in TABLE if option.secret}
 OTHERS = {"DATABASE_URL", "SECRET_KEY", "POSTGRES_USER", "POSTGRES_PASSWORD"}
 """What the applications in the documents and other images read."""
+ELSEWHERE = {"FROM", "GUNICORN_CONF", "GUNICORN_CMD_ARGS", "TIMEOUT", "PYTHONPATH", "CAP_KILL"}
+"""What the text names and the image does not have."""
+USERS_PAGES = ("compose", "configuration", "kubernetes", "migrating", "prestart", "read-only", "tls-and-http3")
 SET = re.compile(r"(?:-e |^ENV |^ +|- name: )([A-Z][A-Z_0-9]+)(?:[=:]|\n +value)", re.MULTILINE)
 """A variable that is set by `docker run`, a Dockerfile, Compose or Kubernetes."""
 
@@ -75,6 +79,11 @@ def test_a_block_that_is_wrong_is_found(kind: str) -> None:
         CHECKS[kind](block)
 
 
+def test_a_document_says_what_is_checked_and_not_run() -> None:
+    (block,) = parse("a.md", "<!-- not run: it takes long -->\n```json\n1\n```\n")
+    assert block == Block("a.md", 2, "json", "1\n", not_run="it takes long")
+
+
 def test_what_a_document_says_of_its_blocks_is_read(matrix: Matrix) -> None:
     first, second = (
         "- a list\n\n  ```sh\n  true\n  ```\n",
@@ -96,3 +105,13 @@ def test_images_of_one_cell_stand_for_those_that_a_document_names(matrix: Matrix
         "FROM hypercorn/hypercorn-fastapi:python3.13-alpine AS a\n"
         "FROM hypercorn/hypercorn:python3.13-alpine\nhypercorn/hypercorn-other:1"
     )
+
+
+def test_every_variable_that_a_page_for_users_names_is_one_of_the_image() -> None:
+    named = {
+        (page, name)
+        for page in USERS_PAGES
+        for name in re.findall(r"`([A-Z][A-Z_0-9]{2,})(?:=[^`]*)?`", (REPOSITORY / f"docs/{page}.md").read_text())
+    }
+    assert len(named) > 50
+    assert [one for one in sorted(named) if one[1] not in VARIABLES | ELSEWHERE] == []

@@ -14,7 +14,7 @@ _DOCKERFILE = f"""\
 FROM {{image}}
 COPY ca.pem {CONTAINER_CA}
 COPY pip.conf /etc/pip.conf
-ENV SSL_CERT_FILE={CONTAINER_CA}
+ENV SSL_CERT_FILE={CONTAINER_CA} REQUESTS_CA_BUNDLE={CONTAINER_CA}
 # pip comes without byte code: each run of it would take ten seconds.
 RUN python -m compileall -q "$(python -c 'import os, pip; print(os.path.dirname(pip.__file__))')"
 """

@@ -18,7 +18,6 @@ from uv import find_uv_bin
 from imagematrix.machine.build_secrets import build_secrets
 from imagematrix.matrix.model import Variant
 from tests.documents.blocks import DOCUMENTS, Block, of_document, on
-from tests.images.choice import FULL
 from tests.images.conftest import host
 from tests.images.container import OWN, Runner, wait_for
 from tests.images.online import Online
@@ -34,7 +33,7 @@ pytestmark = pytest.mark.images("hypercorn-fastapi", os=["slim"], one_per="os")
 
 
 def is_run(block: Block) -> bool:
-    if block.reason:
+    if block.reason or block.not_run:
         return False
     return block.kind in ("dockerfile", "compose") or (block.kind == "sh" and COMMAND.search(block.text) is not None)
 
@@ -71,12 +70,6 @@ def build(block: Block, home: Shell, text: str, run: Runner) -> None:
     home.write({"Dockerfile": text})
     if "uv.lock" in text:
         subprocess.run([find_uv_bin(), "lock", "-q"], cwd=home.folder, check=True)
-    if "poetry.lock" in text:
-        if not FULL:
-            return  # it takes a minute, and pip then does the same as with uv's export
-        image = re.findall(r"^FROM (\S+)", text, re.MULTILINE)[0]
-        install = "pip install -q --no-cache-dir poetry && poetry --project /project lock"
-        home.run(f'docker run --rm -v "$PWD:/project" {image} sh -c "{install}"')
     secret = "--secret id=pipconf,src=pip.conf" if "type=secret" in text else ""
     home.run(f"docker build {secret} -t shop .")
     with run(home.name) as container:
