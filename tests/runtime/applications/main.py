@@ -79,6 +79,8 @@ async def http(scope, receive, send):
     elif path == "/crash":
         note("crash")
         os.kill(os.getpid(), getattr(signal, query.get("signal", "SIGKILL")))
+    elif path == "/sys-exit":
+        sys.exit(query.get("message") or int(query.get("status", "3")))
     elif path == "/exit":
         os._exit(int(query.get("status", "0")))
     elif path == "/orphan":
@@ -161,6 +163,8 @@ def wsgi(environ, start_response):
         note("slow")
         while not os.path.exists(RELEASE):
             time.sleep(0.02)
+    if environ["PATH_INFO"] == "/sys-exit":
+        sys.exit(3)
     if environ["PATH_INFO"] == "/empty":
         start_response("204 No Content", [])
         return []

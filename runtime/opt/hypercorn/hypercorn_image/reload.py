@@ -20,7 +20,8 @@ from hypercorn_image.config.problems import Problems
 from hypercorn_image.errors import StartError, report
 from hypercorn_image.listen.sockets import Listeners
 from hypercorn_image.process import channel
-from hypercorn_image.process.children import Child, how_ended
+from hypercorn_image.process.children import Child
+from hypercorn_image.process.endings import how_ended
 from hypercorn_image.worker import running
 from hypercorn_image.worker.parent import Parent
 from hypercorn_image.worker.worker import Worker

@@ -5,7 +5,9 @@ The host's count is of no use: a container with `--cpus 2` that starts 64 worker
 
 import math
 import os
-from typing import Iterator, List, Optional
+from typing import Optional
+
+from hypercorn_image.config.cgroup import ancestors, group, read
 
 
 def available(root: str = "/") -> int:
@@ -34,35 +36,10 @@ def cpu_quota(root: str = "/") -> Optional[float]:
     return min(quotas) if quotas else None
 
 
-def _read(*parts: str) -> str:
-    try:
-        with open(os.path.join(*parts), encoding="ascii", errors="replace") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
-
-
-def _ancestors(mount: str, group: str) -> Iterator[str]:
-    """Yield the directory of `group` below `mount`, then each parent's up to `mount` itself."""
-    names: List[str] = [name for name in group.split("/") if name not in ("", "..")]
-    for length in range(len(names), -1, -1):
-        yield os.path.join(mount, *names[:length])
-
-
-def _group(root: str, controller: str) -> str:
-    """Return this process's cgroup for `controller` (empty for version 2), "/" when unknown."""
-    for line in _read(root, "proc/self/cgroup").splitlines():
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if controller in controllers.split(","):
-            return path
-    return "/"
-
-
 def _version_2(root: str) -> Optional[float]:
     found = []
-    for directory in _ancestors(os.path.join(root, "sys/fs/cgroup"), _group(root, "")):
-        quota, _, period = _read(directory, "cpu.max").partition(" ")
+    for directory in ancestors(os.path.join(root, "sys/fs/cgroup"), group(root, "")):
+        quota, _, period = read(directory, "cpu.max").partition(" ")
         found.append(_cores(quota, period))
     return min((value for value in found if value is not None), default=None)
 
@@ -70,8 +47,8 @@ def _version_2(root: str) -> Optional[float]:
 def _version_1(root: str) -> Optional[float]:
     found = []
     for mount in ("sys/fs/cgroup/cpu", "sys/fs/cgroup/cpu,cpuacct"):
-        for directory in _ancestors(os.path.join(root, mount), _group(root, "cpu")):
-            found.append(_cores(_read(directory, "cpu.cfs_quota_us"), _read(directory, "cpu.cfs_period_us")))
+        for directory in ancestors(os.path.join(root, mount), group(root, "cpu")):
+            found.append(_cores(read(directory, "cpu.cfs_quota_us"), read(directory, "cpu.cfs_period_us")))
     return min((value for value in found if value is not None), default=None)
 
 

@@ -9,7 +9,7 @@ from typing import Any, Callable, List, Optional
 
 from hypercorn_image.errors import StartError
 from hypercorn_image.process import channel
-from hypercorn_image.process.signals import FROM_OPERATORS, name
+from hypercorn_image.process.signals import FROM_OPERATORS
 
 # A worker ignores these. They may reach it through its process group, and would end it if it had no handler.
 _PARENTS = [number for number in FROM_OPERATORS if number != signal.SIGTERM]
@@ -21,6 +21,7 @@ class Child:
     def __init__(self, slot: int, generation: int, quic: List[Any]) -> None:
         self.slot, self.generation, self.quic = slot, generation, quic
         self.pid = 0
+        self.exit_call = ""  # where it called sys.exit
         self.failure: Optional[StartError] = None  # why its start failed
         self.receiver: channel.Receiver
         self.sender: channel.Sender
@@ -51,7 +52,7 @@ class Child:
             os.close(read_parent)
             os.close(write_child)
             child.receiver, child.sender = channel.Receiver(read_child), channel.Sender(write_parent)
-            _exit_with(lambda: be_worker(child))
+            _exit_with(lambda: be_worker(child), lambda where: child.sender.send(channel.EXIT_CALLED, where=where))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         os.close(write_parent)
         os.close(read_child)
@@ -89,7 +90,7 @@ class Child:
         self.sender.close()
 
 
-def _exit_with(run: Callable[[], int]) -> None:
+def _exit_with(run: Callable[[], int], tell: Callable[[str], None]) -> None:
     """Run a worker in a process just forked, then exit like any program: `atexit`, threads, buffers."""
     status = 1
     try:
@@ -100,15 +101,32 @@ def _exit_with(run: Callable[[], int]) -> None:
             signal.signal(number, lambda number, frame: None)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         status = run()
-    except SystemExit as leaving:
-        status = leaving.code if isinstance(leaving.code, int) else 1
-    except BaseException:
-        traceback.print_exc()
+    except BaseException as error:
+        leaving = _find_exit(error)
+        if leaving is None:
+            traceback.print_exc()
+        else:
+            status = _exit_status(leaving)
+            tell(_where(leaving))
     sys.exit(status)
 
 
-def how_ended(status: int) -> str:
-    """Return in words how a process ended, from the status that `waitpid` gives."""
-    if os.WIFSIGNALED(status):
-        return name(os.WTERMSIG(status))
-    return f"status {os.WEXITSTATUS(status)}"
+def _find_exit(error: BaseException) -> Optional[SystemExit]:
+    """Return the SystemExit that an exception is, or that is in a group, as trio raises."""
+    if isinstance(error, SystemExit):
+        return error
+    found = (_find_exit(one) for one in getattr(error, "exceptions", ()))
+    return next((one for one in found if one is not None), None)
+
+
+def _exit_status(leaving: SystemExit) -> int:
+    """Return the exit status that Python would end with, and write the message, if there is one, to stderr."""
+    if leaving.code is None or isinstance(leaving.code, int):
+        return leaving.code or 0
+    sys.stderr.write(f"{leaving.code}\n")
+    return 1
+
+
+def _where(leaving: SystemExit) -> str:
+    frames = traceback.extract_tb(leaving.__traceback__)
+    return f"sys.exit in {frames[-1].filename}, line {frames[-1].lineno}" if frames else "sys.exit"

@@ -5,7 +5,6 @@ leave. `wanted` decides which workers there should be, `words` has the text of t
 """
 
 import gc
-import os
 import signal
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Set
@@ -17,7 +16,8 @@ from hypercorn_image.errors import StartError, report
 from hypercorn_image.listen import draining
 from hypercorn_image.listen.sockets import Listeners
 from hypercorn_image.process import channel, heartbeat, wanted, words
-from hypercorn_image.process.children import Child, how_ended
+from hypercorn_image.process.children import Child
+from hypercorn_image.process.endings import Endings, ended_children, how_ended
 from hypercorn_image.process.quic import SpareSockets
 from hypercorn_image.process.signals import STOPS, Signals, name
 from hypercorn_image.process.wanted import Action, Generation, State, Wanted
@@ -67,6 +67,7 @@ class Supervisor:
         self._children: Dict[int, Child] = {}
         self._spare = SpareSockets()
         self._heartbeats = heartbeat.Heartbeats()
+        self._endings = Endings()
         self._silent: Set[int] = set()
         self._said: Set[str] = set()
         self._signals = Signals()
@@ -145,6 +146,8 @@ class Supervisor:
                 self._heartbeats.beat(child.pid)
             elif what == channel.FAILED:
                 child.failure = StartError(message["lines"], message["details"])
+            elif what == channel.EXIT_CALLED:
+                child.exit_call = message["where"]
             elif what == channel.QUIC_CLOSED:
                 self._retire_quic(child)
             elif what == channel.RECYCLE:
@@ -163,13 +166,7 @@ class Supervisor:
         self._on_silent(len(silent), self._wanted.generation.workers)
 
     def _reap(self) -> None:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
+        for pid, status in ended_children():
             child = self._children.pop(pid, None)
             if child is None:
                 continue  # an orphan of the application: it only has to be reaped
@@ -178,7 +175,11 @@ class Supervisor:
                 self._spare.keep(child)
             self._retire_quic(child)
             child.close()
-            self._wanted.ended(pid, how_ended(status), child.failure, time.monotonic())
+            worker = self._wanted.workers.get(pid)
+            expected = worker is None or worker.state is State.LEAVING
+            how = how_ended(status) if expected else self._endings.describe(status, child.exit_call)
+            self._wanted.ended(pid, how, child.failure, time.monotonic())
+        self._endings.settle()
 
     def _retire_quic(self, child: Child) -> None:
         self._current.listeners.quic.retire(child.quic)

@@ -24,7 +24,6 @@ NO_PLACE = "Only %d workers can serve HTTP/3 until the container is restarted; %
 NOT_REFUSED = "The kernel does not keep new connections out while the server stops (%s); some may be reset"
 QUIC_NOT_REFUSED = "The kernel does not keep new HTTP/3 connections from a worker that leaves (%s); some may fail"
 _LOST = "Worker (pid %d) exited with %s while it was serving; restarting%s"
-_HINTS = {"SIGKILL": " (out of memory?)", "SIGSEGV": " (a crash in a compiled module?)"}
 
 
 class Line(NamedTuple):
@@ -45,10 +44,9 @@ def _said(failure: StartError) -> str:
 
 
 def _died(note: wanted.Died) -> Line:
-    how = note.how + _HINTS.get(note.how, "")
     if note.retry is None:
-        return Line("error", "Worker (pid %d) exited with %s; its replacement is starting", (note.pid, how))
-    return Line("error", _LOST, (note.pid, how, _in(note.retry)))
+        return Line("error", "Worker (pid %d) exited with %s; its replacement is starting", (note.pid, note.how))
+    return Line("error", _LOST, (note.pid, note.how, _in(note.retry)))
 
 
 _LINES: Dict[Type[Any], Callable[[Any], Optional[Line]]] = {
