@@ -69,12 +69,12 @@ class Case(NamedTuple):
 
 
 def cases(asked: list[str], of: Iterable[type[Clients]] = SHAPES) -> list[Case]:
-    """Return all cases with FULL, else the first of each client; then what is asked takes turns too."""
-    turns, found = itertools.cycle(CLASSES), list[Case]()
-    for number, (clients, shapes) in enumerate((one, SHAPES[one]) for one in of):
-        all_of_it = list(itertools.product(shapes, asked))
-        some = [(shapes[0], asked[number % len(asked)])]
-        found += [Case(clients, *one, next(turns)) for one in (all_of_it if FULL else some)]
+    """Return all cases with FULL, else the first shape of each client; what is asked takes turns then."""
+    found = []
+    for number, clients in enumerate(of):
+        for (place, shape), (what, name) in itertools.product(enumerate(SHAPES[clients]), enumerate(asked)):
+            if FULL or (place, what) == (0, number % len(asked)):
+                found.append(Case(clients, shape, name, CLASSES[(number // 3 + place + what) % len(CLASSES)]))
     return found
 
 
