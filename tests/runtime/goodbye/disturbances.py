@@ -19,6 +19,7 @@ MORE = 20  # answers, at least, between two reloads or stops
 async def sending(clients: Clients) -> AsyncIterator[None]:
     """Have clients send; at the end they finish what is in progress."""
     task = asyncio.create_task(clients.run())
+    task.add_done_callback(lambda _: clients.stopping or clients.counts.lost.append("the clients have ended"))
     try:
         yield
     finally:
