@@ -152,6 +152,16 @@ def test_a_start_that_fails_ends_the_server_when_no_other_worker_serves() -> Non
     assert (one.over, one.status) == (True, FAILURE.status)
 
 
+def test_a_replacement_that_is_killed_is_started_again_though_no_other_worker_serves() -> None:
+    one = serving()
+    one.ended(1, "SIGKILL", None, 2.0)
+    react(one, 2.0, [2])
+    one.ended(2, "SIGKILL", None, 3.0)
+    (failed,) = react(one, 3.0, [])
+    assert isinstance(failed, wanted.FailedToStart)
+    assert react(one, 3.0 + failed.retry, [3]) == [Fork(0, one.generation)]
+
+
 def test_a_first_start_that_fails_ends_the_server_though_others_serve() -> None:
     one = starting(workers=2)
     one.ready(1, 1.0)

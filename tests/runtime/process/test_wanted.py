@@ -147,11 +147,11 @@ class World(RuleBasedStateMachine):
         self.react()
 
     @precondition(lambda self: self.pids_in(State.STARTING))
-    @rule(data=st.data())
-    def a_worker_dies_while_starting(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), killed=st.booleans())
+    def a_worker_dies_while_starting(self, data: st.DataObject, killed: bool) -> None:
         pid = self.pick(data, State.STARTING)
         before = sum(self.said[note] for note in (wanted.FailedToStart, wanted.ReloadFailed, wanted.CannotServe))
-        self.wanted.ended(pid, "status 1", StartError(["no"]), self.now)
+        self.wanted.ended(pid, *(("SIGKILL", None) if killed else ("status 1", StartError(["no"]))), self.now)
         self.react()
         after = sum(self.said[note] for note in (wanted.FailedToStart, wanted.ReloadFailed, wanted.CannotServe))
         assert after > before, "a start that fails is reported"

@@ -310,12 +310,9 @@ class Wanted:
         if worker.state is State.STARTING:
             if worker.killed and worker.limit is not None:
                 failure = StartError([f"it did not start within {worker.limit.seconds:g} s"])
-            self._failed(
-                worker.slot,
-                worker.generation,
-                failure or StartError([f"it exited with {how} while it was starting"]),
-                now,
-            )
+            passing = failure is None and how == "SIGKILL"  # out of memory, or somebody: the configuration is not wrong
+            failure = failure or StartError([f"it exited with {how} while it was starting"])
+            self._failed(worker.slot, worker.generation, failure, now, passing)
         elif worker.state is State.SERVING:
             slot = self._slot(worker.slot)
             if now - worker.born > LIVED:
