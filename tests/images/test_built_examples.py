@@ -18,6 +18,7 @@ from tests.documents.blocks import of_document
 from tests.images.conftest import host
 from tests.images.container import OWN
 from tests.images.online import Online
+from tests.images.postgres import postgres
 from tests.images.shell import Shell, shell
 
 EXAMPLES = {path.parent.name: path.parent for path in sorted((REPOSITORY / "examples").glob("*/Dockerfile"))}
@@ -43,6 +44,23 @@ def test_an_example_works_as_its_readme_says(example: str, home: Shell) -> None:
     for container in home.containers():
         assert "Traceback" not in container.logs(), container.logs()
         assert container.stop() == 0, container.logs()
+
+
+@pytest.mark.parametrize("example", ["fastapi-alembic"])
+def test_containers_that_start_at_once_migrate_a_postgresql_once(example: str, home: Shell) -> None:
+    home.run("docker build -t shop .")
+    with postgres() as folder:
+        database = "postgresql+psycopg://owner@/postgres?host=/run/postgresql"
+        for name, port in (("one", "8080"), ("two", "8443")):
+            options = f"--name shop-{name} -p {port}:80 -v {folder}:/run/postgresql -e DATABASE_URL='{database}'"
+            home.run(f"docker run -d {options} -e WEB_CONCURRENCY=1 shop")
+        containers = home.containers()
+        for container in containers:
+            assert container.get("/products") == (200, "[]")
+        assert sum(container.logs().count("Running upgrade") for container in containers) == 2
+        assert httpx.post(f"{url(home)}/products", json={"name": "tea", "price": 3}, timeout=60).status_code == 201
+        assert httpx.get(f"{url(home, '8443')}/products", timeout=60).json() == [{"name": "tea", "price": 3}]
+        assert [container.stop() for container in containers] == [0, 0]
 
 
 def url(home: Shell, port: str = "8080") -> str:
