@@ -83,8 +83,10 @@ engine-stop: $(VENV)/ready ## stop the container engine, if it was started here
 
 ##@ Prove
 
+# Most of them wait for a server: six keep two processors busy, and take from each other what is left.
+unit: JOBS := 6
 unit: $(VENV)/ready ## the tests that need no engine
-	@$(RUN) -m pytest -n $(JOBS) --ignore tests/images --ignore tests/publish/loopback
+	@$(RUN) -m pytest -n $(JOBS) --dist worksteal --ignore tests/images --ignore tests/publish/loopback
 
 smoke: build ## build, then test every image that was built
 	@$(RUN) -m pytest -n $(JOBS) --dist loadgroup tests/images $(FILTERS)

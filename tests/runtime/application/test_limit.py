@@ -79,7 +79,7 @@ def test_more_than_the_limit_is_refused_at_once_and_nothing_else(server: Launch,
         one.wait_events("disconnected", 1)
         assert [kind(one) for kind in KINDS] == [(200, None)] * len(KINDS)
         assert one.stop() == 0
-        assert one.log.count(LINE) == 1
+        assert 1 <= one.log.count(LINE) < 3 * len(KINDS), "once in ten seconds"
         assert len([line for line in one.log.splitlines() if '" 503 ' in line]) == 3 * len(KINDS)
         assert "Traceback" not in one.log
 
