@@ -13,7 +13,7 @@ import pytest
 from hypercorn_image.process import endings
 
 from tests.runtime.launching import Launch, every_class
-from tests.runtime.server import RUNTIME, Server, launch, request
+from tests.runtime.server import RUNTIME, Server, launch, request, wait_for
 
 SERVING = " while it was serving; restarting"
 OUT_OF_MEMORY = "exited with SIGKILL (out of memory: use fewer workers, or raise the container's memory limit)"
@@ -94,8 +94,14 @@ def memory() -> Iterator[Path]:
             directory.rmdir()
         pytest.skip(f"no cgroup can be made here: {error}")
     yield directory
-    with suppress(OSError):
+    wait_for(lambda: _is_removed(directory), "end of the processes in the cgroup")
+
+
+def _is_removed(directory: Path) -> bool:
+    with suppress(OSError):  # a process that was killed is in it until it is reaped
         directory.rmdir()
+        return True
+    return False
 
 
 def test_an_oom_kill_is_told_from_another_one(python: str, tmp_path: Path, memory: Path) -> None:
