@@ -85,7 +85,8 @@ def test_hypercorn_makes_http_2_connections_of_the_class_in_its_package(monkeypa
 
         return method
 
-    for name in ("initiate", "handle", "stream_send", "_flush", "_handle_events"):
+    names = {"initiate", "handle", "stream_send", "send_task", "_send_data", "_flush", "_handle_events"}
+    for name in names:
         setattr(Noted, name, noting(name))
     monkeypatch.setattr(hypercorn.protocol, "H2Protocol", Noted)
 
@@ -93,8 +94,8 @@ def test_hypercorn_makes_http_2_connections_of_the_class_in_its_package(monkeypa
         reader, writer = await asyncio.open_connection(HOST, port)
         client = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
         client.initiate_connection()
-        names = {":method": "GET", ":path": "/", ":scheme": "http", ":authority": "test"}
-        client.send_headers(1, list(names.items()), end_stream=True)
+        headers = {":method": "GET", ":path": "/", ":scheme": "http", ":authority": "test"}
+        client.send_headers(1, list(headers.items()), end_stream=True)
         writer.write(client.data_to_send())
         events: list[Any] = []
         while not any(isinstance(event, h2.events.StreamEnded) for event in events):
@@ -104,8 +105,8 @@ def test_hypercorn_makes_http_2_connections_of_the_class_in_its_package(monkeypa
     with opened() as tcp:
         port = tcp.getsockname()[1]
         serving.serve("asyncio", configuration(tcp), use)
-    assert set(called) == {"initiate", "handle", "stream_send", "_flush", "_handle_events"}
-    used = ("connection", "streams", "stream_buffers", "send", "closed", "context")
+    assert set(called) == names
+    used = ("connection", "streams", "stream_buffers", "send", "closed", "context", "priority", "has_data", "config")
     assert [name for name in used if not hasattr(made[0], name)] == []
 
 

@@ -48,7 +48,9 @@ def _h2() -> bool:
     from hyperframe.frame import GoAwayFrame  # noqa: F401
 
     named = getattr(protocol, "H2Protocol", None)
-    return named is not None and _has(H2Protocol, "initiate", "handle", "stream_send", "_flush", "_handle_events")
+    return named is not None and _has(
+        H2Protocol, "initiate", "handle", "stream_send", "send_task", "_send_data", "_flush", "_handle_events"
+    )
 
 
 def _h2_dispatch() -> bool:

@@ -26,10 +26,10 @@ from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 from hypercorn.events import Closed, RawData, Updated
 from hypercorn.protocol.events import StreamClosed
-from hypercorn.protocol.h2 import H2Protocol
 from hyperframe.frame import GoAwayFrame
 
 from hypercorn_image import upstream
+from hypercorn_image.worker.h2_sending import Gathering
 from hypercorn_image.worker.untold import Untold
 
 QUIET = 0.3  # seconds that a quiet moment is waited for, before a new request brings the announcement
@@ -74,7 +74,7 @@ class Farewell:
         return not any(connection.is_awaited for connection in self.connections)
 
 
-class _Connection(H2Protocol):
+class _Connection(Gathering):
     """One HTTP/2 connection."""
 
     def begin(self, farewell: Farewell) -> None:
