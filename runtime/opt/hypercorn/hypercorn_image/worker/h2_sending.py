@@ -9,10 +9,10 @@ It can go when Hypercorn does the same.
 
 from typing import Any
 
-import priority
 from h2.exceptions import ProtocolError
 from hypercorn.protocol.events import InformationalResponse, Response, StreamClosed
 from hypercorn.protocol.h2 import H2Protocol
+from priority.priority import DeadlockError
 
 ENOUGH = 2**16  # bytes for one write; more would only wait in memory for the client to read
 
@@ -27,7 +27,7 @@ class Gathering(H2Protocol):
         while not self.closed:
             try:
                 stream_id = next(self.priority)
-            except priority.DeadlockError:  # none has more to send, or none may
+            except DeadlockError:  # none has more to send, or none may
                 await self._write_gathered()
                 await self.has_data.wait()
                 await self.has_data.clear()
