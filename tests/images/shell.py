@@ -22,7 +22,7 @@ from docker.errors import NotFound
 
 from imagematrix.machine.engine import Engine
 from tests.documents.checks import SCRIPTS
-from tests.images.container import Container, remove, wait_for
+from tests.images.container import LIMIT, Container, remove, wait_for
 from tests.local import free_port, need
 
 _DOCKER = """\
@@ -34,6 +34,9 @@ case $1 in
     *) exec {docker} "$@" ;;
 esac
 """
+
+BUILD = 600.0
+"""Seconds within which commands must have ended: a build installs packages, on a busy machine."""
 
 
 class Shell:
@@ -82,7 +85,7 @@ class Shell:
     def run(self, script: str) -> str:
         """Run commands until they end, and return what they print. They must succeed."""
         with self.started(script) as process:
-            wait_for(lambda: process.poll() is not None, "end", self.explain)
+            self.wait(process, BUILD)
         return self.said()
 
     def serve(self, script: str, meanwhile: Callable[[], object] | None = None) -> None:
@@ -92,7 +95,7 @@ class Shell:
             if meanwhile:
                 meanwhile()
             process.send_signal(signal.SIGINT)
-            wait_for(lambda: process.poll() is not None, "end", self.explain)
+            self.wait(process, LIMIT)
 
     @contextmanager
     def started(self, script: str) -> Iterator[subprocess.Popen[bytes]]:
@@ -115,6 +118,13 @@ class Shell:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+    def wait(self, process: subprocess.Popen[bytes], limit: float) -> None:
+        """Wait until a process has ended, at most so many seconds."""
+        try:
+            process.wait(limit)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"no end within {limit:.0f} s\n{self.explain()}") from None
 
     def said(self) -> str:
         """Return what the last commands have printed so far."""
