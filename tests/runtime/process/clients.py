@@ -215,6 +215,8 @@ class Http3(Connection):
         return cls(stack, await stack.enter_async_context(made))  # type: ignore[arg-type]
 
     async def get(self, path: str) -> bytes:
+        if not self.usable:  # its worker was killed since the caller looked
+            raise Again
         try:
             status, body = await self._protocol.get(path)
         except h3.Rejected:
@@ -255,10 +257,13 @@ class Client:
 
     def worker_died(self, pid: int) -> None:
         """Wait for nothing that the worker had. Over QUIC a connection that it had begun would time out."""
-        if self.connection is not None and self.may_be_at(pid):
-            self.connection.worker_died()
-        elif self._opening is not None:
+        if self.connection is not None:
+            if self.may_be_at(pid):
+                self.connection.worker_died()
+        elif self._opening is not None and not self._opening.done():
             self._opening.cancel()
+        elif self._opening is not None and not self._opening.cancelled() and not self._opening.exception():
+            self._opening.result().worker_died()  # it was opened this moment
 
     async def run(self, path: Callable[[], str]) -> None:
         while not self.over.is_set():
