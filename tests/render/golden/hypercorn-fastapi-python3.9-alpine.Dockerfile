@@ -11,13 +11,13 @@ FROM ${BASE} AS hypercorn
 # The Python variables make the layer the same in every build: SOURCE_DATE_EPOCH has byte code checked by its source's
 # hash and not its time, https://docs.python.org/3/library/py_compile.html#py_compile.PycInvalidationMode
 RUN --mount=type=bind,source=build/hypercorn/python3.9-alpine/requirements.txt,target=/tmp/requirements.txt \
-    --mount=type=bind,source=runtime/opt/hypercorn/hypercorn_image/build/debug_information.py,target=/tmp/debug_information.py \
+    --mount=type=bind,source=runtime/opt/hypercorn/hypercorn_image/build/trim.py,target=/tmp/trim.py \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=pipconf,target=/etc/pip.conf \
     SOURCE_DATE_EPOCH=0 PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1 \
     PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 \
     pip install --no-cache-dir --no-deps --only-binary :all: --require-hashes -r /tmp/requirements.txt \
-    && python -IS /tmp/debug_information.py
+    && python -IS /tmp/trim.py
 
 # The start scripts, the configuration, the launcher, the health check and a demo application.
 COPY --chmod=755 runtime/ /
@@ -43,13 +43,13 @@ FROM hypercorn AS hypercorn-fastapi
 # The Python variables make the layer the same in every build: SOURCE_DATE_EPOCH has byte code checked by its source's
 # hash and not its time, https://docs.python.org/3/library/py_compile.html#py_compile.PycInvalidationMode
 RUN --mount=type=bind,source=build/hypercorn-fastapi/python3.9-alpine/requirements.txt,target=/tmp/requirements.txt \
-    --mount=type=bind,source=runtime/opt/hypercorn/hypercorn_image/build/debug_information.py,target=/tmp/debug_information.py \
+    --mount=type=bind,source=runtime/opt/hypercorn/hypercorn_image/build/trim.py,target=/tmp/trim.py \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=pipconf,target=/etc/pip.conf \
     SOURCE_DATE_EPOCH=0 PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1 \
     PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 \
     pip install --no-cache-dir --no-deps --only-binary :all: --require-hashes -r /tmp/requirements.txt \
-    && python -IS /tmp/debug_information.py
+    && python -IS /tmp/trim.py
 RUN PYTHONHASHSEED=0 PYTHONPATH=/opt/hypercorn python -Bm hypercorn_image.build.byte_code
 
 COPY --chmod=644 build/hypercorn-fastapi/python3.9-alpine/image.json /opt/hypercorn/image.json

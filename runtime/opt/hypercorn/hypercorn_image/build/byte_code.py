@@ -4,6 +4,7 @@ Official Python images have no byte code: https://github.com/docker-library/pyth
 deletes it. Without this, each new container compiles about 200 modules before its first answer.
 """
 
+import importlib.metadata
 import importlib.util
 import os
 import subprocess
@@ -22,6 +23,8 @@ def main() -> int:
     """Compile what has no byte code yet. It is never checked again: nobody edits the standard library in place."""
     found = effective.load({}, [], application.DIRECTORY)
     running.before_fork(found.config, found.variables)
+    importlib.metadata.version("hypercorn")  # as the demo application does, and many others
+    "localhost".encode("idna")  # as a socket does with a name
     listing = "".join(f"{source}\n" for source in sorted(_to_compile()))
     # In another process, where what was imported here cannot change the bytes that are written.
     command = [sys.executable, "-Bm", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "-i", "-"]

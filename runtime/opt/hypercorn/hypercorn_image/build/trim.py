@@ -1,6 +1,7 @@
-"""Takes the debug information out of installed extension modules: `python debug_information.py [SITE_PACKAGES]`.
+"""Takes out of installed packages what no server loads: `python trim.py [SITE_PACKAGES]`.
 
-The wheels of uvloop 0.23 have 14 MB of it, a third of what an image adds to its base. Only debuggers of C code read it.
+That is the debug information of extension modules, and the byte code of tests. The wheels of uvloop 0.23 have 14 MB of
+the former, a third of what an image adds to its base. Only debuggers of C code read it.
 """
 
 import base64
@@ -8,6 +9,7 @@ import csv
 import glob
 import hashlib
 import os
+import re
 import struct
 import sys
 import sysconfig
@@ -18,6 +20,9 @@ IDENTITY = b"\x7fELF\x02\x01"
 HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 SEGMENT = struct.Struct("<IIQQQQQQ")
 SECTION = struct.Struct("<IIQQQQIIQQ")
+
+EXTENSION_MODULE = re.compile(r"\.so(\.|$)")
+TESTS = re.compile(r"(^|/)_?tests?/")
 
 
 def without_debug_information(module: bytes) -> bytes:
@@ -48,32 +53,38 @@ def _section_names(module: bytes) -> List[bytes]:
 
 
 def main(arguments: List[str]) -> int:
-    """Rewrite the extension modules of each distribution, and their hashes and sizes in its RECORD."""
+    """Trim each distribution, and write into its RECORD what was taken out."""
     (packages,) = arguments or [sysconfig.get_path("purelib")]
     for record in sorted(glob.glob(os.path.join(packages, "*.dist-info", "RECORD"))):
         with open(record, encoding="utf-8", newline="") as file:
-            rows = list(csv.reader(file))
-        changed = [_rewrite(packages, row) for row in rows if ".so" in row[0]]
-        if any(changed):
+            before = list(csv.reader(file))
+        after = [trimmed for row in before for trimmed in _trimmed(packages, row)]
+        if after != before:
             with open(record, "w", encoding="utf-8", newline="") as file:
-                csv.writer(file, lineterminator="\n").writerows(rows)
+                csv.writer(file, lineterminator="\n").writerows(after)
     return 0
 
 
-def _rewrite(packages: str, row: List[str]) -> bool:
-    """Rewrite the module that a row of a RECORD names, if it has debug information; say whether it had."""
+def _trimmed(packages: str, row: List[str]) -> List[List[str]]:
+    """Trim the file that a row of a RECORD names; return the row of what is left of it, if anything is."""
     path = os.path.join(packages, row[0])
+    if not os.path.exists(path):  # official images delete the byte code of pip and leave its RECORD
+        return [row]
+    if row[0].endswith(".pyc") and TESTS.search(row[0]):
+        os.remove(path)
+        return []
+    if not EXTENSION_MODULE.search(row[0]):
+        return [row]
     with open(path, "rb") as file:
         before = file.read()
     after = without_debug_information(before)
     if after == before:
-        return False
+        return [row]
     with open(path, "wb") as file:
         file.write(after)
-    digest = base64.urlsafe_b64encode(hashlib.sha256(after).digest()).rstrip(b"=").decode()
-    row[1:] = [f"sha256={digest}", str(len(after))]
     print(f"{row[0]}: {len(before) / 1e6:.1f} MB, without debug information {len(after) / 1e6:.1f} MB")
-    return True
+    digest = base64.urlsafe_b64encode(hashlib.sha256(after).digest()).rstrip(b"=").decode()
+    return [[row[0], f"sha256={digest}", str(len(after))]]
 
 
 if __name__ == "__main__":
