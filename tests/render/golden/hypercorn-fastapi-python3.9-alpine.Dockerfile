@@ -4,7 +4,7 @@
 # To build it by hand: DOCKER_BUILDKIT=1 docker build -f build/hypercorn-fastapi/python3.9-alpine/Dockerfile .
 ARG BASE=python:3.9-alpine3.22
 
-FROM ${BASE} AS hypercorn
+FROM ${BASE} AS hypercorn-packages
 
 # Exactly the wheels of the lock, each checked by its hash; nothing is compiled. The secrets are for networks with a
 # certificate or package index of their own (--secret id=ca,src=FILE --secret id=pipconf,src=FILE) and may be left out.
@@ -18,6 +18,8 @@ RUN --mount=type=bind,source=build/hypercorn/python3.9-alpine/requirements.txt,t
     PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 \
     pip install --no-cache-dir --no-deps --only-binary :all: --require-hashes -r /tmp/requirements.txt \
     && python -IS /tmp/trim.py
+
+FROM hypercorn-packages AS hypercorn
 
 # The start scripts, the configuration, the launcher, the health check and a demo application.
 COPY --chmod=755 runtime/ /
@@ -35,8 +37,8 @@ HEALTHCHECK --interval=10s --timeout=6s --start-period=60s CMD ["python", "-IS",
 ENTRYPOINT ["/entrypoint.sh"]
 CMD ["/start.sh"]
 
-# The layers above are those of hypercorn, unchanged.
-FROM hypercorn AS hypercorn-fastapi
+# Not installed on hypercorn, so that an edit of the runtime installs nothing again.
+FROM hypercorn-packages AS hypercorn-fastapi-packages
 
 # Exactly the wheels of the lock, each checked by its hash; nothing is compiled. The secrets are for networks with a
 # certificate or package index of their own (--secret id=ca,src=FILE --secret id=pipconf,src=FILE) and may be left out.
@@ -48,8 +50,13 @@ RUN --mount=type=bind,source=build/hypercorn-fastapi/python3.9-alpine/requiremen
     --mount=type=secret,id=pipconf,target=/etc/pip.conf \
     SOURCE_DATE_EPOCH=0 PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1 \
     PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 \
-    pip install --no-cache-dir --no-deps --only-binary :all: --require-hashes -r /tmp/requirements.txt \
-    && python -IS /tmp/trim.py
+    pip install --no-cache-dir --no-deps --only-binary :all: --require-hashes --ignore-installed --prefix /packages -r /tmp/requirements.txt \
+    && python -IS /tmp/trim.py /packages/lib/python*/site-packages
+
+# The layers below are those of hypercorn, unchanged.
+FROM hypercorn AS hypercorn-fastapi
+
+COPY --from=hypercorn-fastapi-packages /packages /usr/local
 RUN PYTHONHASHSEED=0 PYTHONPATH=/opt/hypercorn python -Bm hypercorn_image.build.byte_code
 
 COPY --chmod=644 build/hypercorn-fastapi/python3.9-alpine/image.json /opt/hypercorn/image.json

@@ -4,7 +4,7 @@
 # To build it by hand: DOCKER_BUILDKIT=1 docker build -f build/hypercorn/python3.13-slim/Dockerfile .
 ARG BASE=python:3.13-slim-trixie
 
-FROM ${BASE} AS hypercorn
+FROM ${BASE} AS hypercorn-packages
 
 # Exactly the wheels of the lock, each checked by its hash; nothing is compiled. The secrets are for networks with a
 # certificate or package index of their own (--secret id=ca,src=FILE --secret id=pipconf,src=FILE) and may be left out.
@@ -18,6 +18,8 @@ RUN --mount=type=bind,source=build/hypercorn/python3.13-slim/requirements.txt,ta
     PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 \
     pip install --no-cache-dir --no-deps --only-binary :all: --require-hashes -r /tmp/requirements.txt \
     && python -IS /tmp/trim.py
+
+FROM hypercorn-packages AS hypercorn
 
 # The start scripts, the configuration, the launcher, the health check and a demo application.
 COPY --chmod=755 runtime/ /
