@@ -186,7 +186,9 @@ def test_a_third_image_is_one_entry_and_a_lock(generated: Repository) -> None:
     folder = generated.build / variant.directory
     lines = (folder / "Dockerfile").read_text(encoding="utf-8").splitlines()
     assert [line for line in lines if line.startswith("FROM ")] == [
-        "FROM ${BASE} AS hypercorn",
+        "FROM ${BASE} AS hypercorn-packages",
+        "FROM hypercorn-packages AS hypercorn",
+        "FROM hypercorn-packages AS hypercorn-quart-packages",
         "FROM hypercorn AS hypercorn-quart",
     ]
     parent = generated.build / "hypercorn/python3.9-alpine/Dockerfile"
