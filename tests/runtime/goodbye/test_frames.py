@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import time
 
 import pytest
 from h2.errors import ErrorCodes
@@ -181,4 +182,29 @@ def test_a_client_made_with_h2_has_something_to_read_while_it_is_busy(server: La
                 read.append(client.read())
             assert not any(isinstance(frame, GoAwayFrame) for frame in read), "it could not read on after it"
         one.kill(signal.SIGQUIT)
+        assert one.wait() == 0
+
+
+@every_class
+def test_a_client_made_with_h2_that_is_slow_hears_good_bye_after_all_of_its_turns(
+    server: Launch, worker_class: str
+) -> None:
+    """The server waited 3 s for the answer to a ping, and ended with requests held."""
+    with server(WORKER_CLASS=worker_class, WEB_CONCURRENCY=1) as one:
+        one.serving()
+        with Client(one.address, OF_H2) as client:
+            last = [client.ask("/slow?seconds=1") for _ in range(2)][-1]
+            one.wait_events("slow", 2)
+            one.kill(signal.SIGTERM)
+            time.sleep(0.5)  # more than QUIET
+            held = client.ask("/")
+            read, slow = [client.read()], True
+            while not isinstance(read[-1], GoAwayFrame):
+                if isinstance(read[-1], PingFrame):
+                    if slow and any(ends(frame) and frame.stream_id == last for frame in read):
+                        time.sleep(4)  # a busy machine; the server waits 10 s
+                        slow = False
+                    client.hear(read[-1])
+                read.append(client.read())
+            assert read[-1].last_stream_id == last < held
         assert one.wait() == 0

@@ -35,7 +35,7 @@ from hypercorn_image.worker.untold import Untold
 QUIET = 0.3  # seconds that a quiet moment is waited for, before a new request brings the announcement
 HEARD = 3.0  # seconds that a client gets to hear a GOAWAY or a ping, on a busy machine too
 CLOSE = 0.5  # seconds that a client gets to close when it has heard and read all
-HOLD = 10.0  # seconds that requests wait for those in progress
+HOLD = 10.0  # seconds that requests wait for the next end of one in progress, or for the client's next sign of life
 TURN = 0.05  # seconds between pings that only give a client something to read
 _PING, _TURN = b"good bye", b"any turn"
 _NO_LAST_STREAM = 2**31 - 1
@@ -86,6 +86,7 @@ class _Connection(Gathering):
         self._last: Optional[int] = None  # the last request that is served, once that is known
         self._announced = self._said = self._heard = False  # the ping's answer says what has been heard
         self._awaited_until = 0.0
+        self._say_by = 0.0  # when good-bye is said if nothing else was the reason to
         self._turns: Optional[int] = None  # pings answered since all answers have been sent
         self._made_with_h2 = self._multiplexes = False
         self._frames = b""  # to be sent after what h2 has to send
@@ -171,7 +172,8 @@ class _Connection(Gathering):
         if self._last is None:
             self._last = self._highest
             self._ping()
-            self.task_group.spawn(self._see_off, time.monotonic() + HOLD)
+            self._say_by = time.monotonic() + HOLD
+            self.task_group.spawn(self._see_off)
 
     def _ask(self) -> None:
         """Have the client read the answers, all of which have been sent: each request that is held takes two turns.
@@ -186,6 +188,7 @@ class _Connection(Gathering):
         """Do what follows when the client has heard the announcement or a ping."""
         if self._turns is not None:
             self._turns += 1  # the first answer may be to a ping that was sent before the last answer
+            self._say_by = time.monotonic() + HOLD
         if self._announced or (self._turns or 0) > 2 * len(self._discarded) + 1:
             self._say_last()
         else:
@@ -194,19 +197,20 @@ class _Connection(Gathering):
     def _announce(self) -> None:
         self._announced = True
         self._go_away(_NO_LAST_STREAM)
-        self.task_group.spawn(self._see_off, self._awaited_until)
+        self._say_by = self._awaited_until
+        self.task_group.spawn(self._see_off)
 
-    async def _see_off(self, limit: float) -> None:
+    async def _see_off(self) -> None:
         """Keep the connection open until the client has heard: Hypercorn closes what it thinks is idle."""
         await self._write(Updated(idle=False))
-        await self._say_last_by(limit)
+        await self._say_last_in_time()
         await self._wait_until_heard()
         if self.idle and not self.closed:
             await self.send(Updated(idle=True))
 
-    async def _say_last_by(self, limit: float) -> None:
-        """Return when good-bye has been said; say it at the time `limit` if nothing else was the reason to."""
-        while not self._said and not self.closed and time.monotonic() < limit:
+    async def _say_last_in_time(self) -> None:
+        """Return when good-bye has been said; say it when its time has come if nothing else was the reason to."""
+        while not self._said and not self.closed and time.monotonic() < self._say_by:
             await self.context.sleep(0.01)
         if not self._said and not self.closed:
             self._say_last()
@@ -224,7 +228,8 @@ class _Connection(Gathering):
         self._frames += GoAwayFrame(0, last_stream_id=last, error_code=0).serialize()
 
     def _ping(self) -> None:
-        self._heard, self._awaited_until = False, time.monotonic() + HEARD
+        # A busy client made with h2 reads slowly: each of its requests takes its turn, and it loses all if it is cut.
+        self._heard, self._awaited_until = False, time.monotonic() + (HOLD if self._made_with_h2 else HEARD)
         self.connection.ping(_PING)
 
     async def stream_send(self, event: Any) -> None:
@@ -232,6 +237,8 @@ class _Connection(Gathering):
         if isinstance(event, StreamClosed):
             while not self.closed and getattr(self.stream_buffers.get(event.stream_id), "complete", False):
                 await self.context.sleep(0.001)
+            if self._last is not None and not self._announced:
+                self._say_by = time.monotonic() + HOLD
         await super().stream_send(event)
 
     async def _send_unless_unheard(self, event: Any) -> None:
