@@ -111,10 +111,10 @@ def test_an_oom_kill_is_told_from_another_one(python: str, tmp_path: Path, memor
         for count in (1, 2):
             os.kill(one.serving().children()[0], signal.SIGKILL)
             one.wait_log(SENT, count)
-            one.wait_events("startup", 2 * count)
+            one.wait_log(") started", 2 * count - 1)
             end(one, f"/?size={400 * 2**20}")
             one.wait_log(OUT_OF_MEMORY, count)
-            one.wait_events("startup", 2 * count + 1)
+            one.wait_log(") started", 2 * count)
         assert one.get()
 
 
