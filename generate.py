@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Renders build/ from matrix.yaml, templates/, runtime/ and locks/. See --help and imagematrix.render.generate."""
 
 import sys

@@ -1,4 +1,5 @@
 #!/opt/hypercorn/block-signals /bin/sh
+# SPDX-License-Identifier: MIT
 # shellcheck shell=sh
 # The image's entry point: arguments that start with a dash go to the server, anything else is run as a command.
 # The first line blocks a stop until the server can handle it, see docs/stopping.md. A command gets signals as usual.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The configuration included in the image: every Hypercorn option, computed from environment variables.
 
 It is used when neither /app/app nor /app has a hypercorn_conf.py. Your own file can start from this one

@@ -1,4 +1,5 @@
 #!/opt/hypercorn/block-signals /bin/sh
+# SPDX-License-Identifier: MIT
 # shellcheck shell=sh
 # For development: like /start.sh, with one worker that is restarted when the code changes.
 set -eu

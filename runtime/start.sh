@@ -1,4 +1,5 @@
 #!/opt/hypercorn/block-signals /bin/sh
+# SPDX-License-Identifier: MIT
 # shellcheck shell=sh
 # The image's default command. Runs the prestart script if there is one, then becomes the server, which gets the
 # container's signals as PID 1. The first line blocks a stop until the server can handle it, see docs/stopping.md.

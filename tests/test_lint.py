@@ -54,3 +54,11 @@ def test_shellcheck() -> None:
     files = tracked("*.sh", ".ci/run")
     assert files
     lint("shellcheck", *files)
+
+
+def test_what_is_copied_into_images_says_its_license() -> None:
+    """It travels without LICENSE: https://spdx.dev/learn/handling-license-info/."""
+    files = [*tracked("runtime/**.py", "runtime/**.sh"), *tracked("build/**Dockerfile")]
+    assert len(files) > 60
+    heads = {name: (REPOSITORY / name).read_text(encoding="utf-8").splitlines()[:6] for name in files}
+    assert [name for name, head in heads.items() if "# SPDX-License-Identifier: MIT" not in head] == []

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The demo application: what an unmodified image answers. Mount or copy your own over /app."""
 
 import json

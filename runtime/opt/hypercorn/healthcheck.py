@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The image's health check: exits with 0 when the server answers, else prints one line and exits with 1.
 
 It runs every few seconds in every container, so it imports next to nothing (`python -IS`), and TLS only when the server

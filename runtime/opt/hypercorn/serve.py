@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Starts the server, or with `--reloading` the reloader: what /start.sh and /start-reload.sh become.
 
 `python serve.py [--reloading] [server arguments]`

@@ -2,6 +2,7 @@
 #
 # Hypercorn with FastAPI on Python 3.9, Alpine Linux.
 # To build it by hand: DOCKER_BUILDKIT=1 docker build -f build/hypercorn-fastapi/python3.9-alpine/Dockerfile .
+# SPDX-License-Identifier: MIT
 ARG BASE=python:3.9-alpine3.22
 
 FROM ${BASE} AS hypercorn-packages

@@ -2,6 +2,7 @@
 #
 # Hypercorn on Python 3.13, Debian slim.
 # To build it by hand: DOCKER_BUILDKIT=1 docker build -f build/hypercorn/python3.13-slim/Dockerfile .
+# SPDX-License-Identifier: MIT
 ARG BASE=python:3.13-slim-trixie
 
 FROM ${BASE} AS hypercorn-packages

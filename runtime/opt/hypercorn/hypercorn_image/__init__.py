@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What runs in a Hypercorn container: configuration, launcher, workers, reloader, health check.
 
 Imports go one way: each of these imports only from those before it. A module that is not named here is a program and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The atoms of the access log, made only when the format names them.
 
 Hypercorn copies every header and the whole environment for each line. Here it does so only if the format names an atom

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The exception that ends a start, and how it is printed.
 
 People read its lines in `docker logs`: each says what is wrong, where, and what is allowed. Errors while serving are

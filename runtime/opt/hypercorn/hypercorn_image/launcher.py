@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The launcher: starts the server as the environment and the arguments say."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Logging: Hypercorn's own logger, with JSON lines, and with paths that stay out of the access log.
 
 The parent and the workers use the same one, so that a container logs in one format.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Runs the prestart script, then becomes the server: `python -IS prestart.py SCRIPT COMMAND…`.
 
 A shell handles a signal only when the command that it waits for has ended, so `docker stop` during a long migration

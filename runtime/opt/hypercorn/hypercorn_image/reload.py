@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The reloader for development: one asyncio worker, restarted when a Python file below the working directory changes.
 
 Unlike in Hypercorn's reloader, the process that watches does not import the application. An error in the code ends the

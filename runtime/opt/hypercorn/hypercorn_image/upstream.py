@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """All assumptions about Hypercorn and its dependencies that their documentation does not promise.
 
 If one does not hold, the server still serves. A warning in the log names the assumption and says what is worse

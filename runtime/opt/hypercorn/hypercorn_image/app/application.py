@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Finds and imports the application, and makes it an ASGI 3 callable."""
 
 import asyncio

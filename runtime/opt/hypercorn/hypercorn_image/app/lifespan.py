@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Runs the application's lifespan, in place of Hypercorn.
 
 A failed startup gets one line, and is not taken for an application without lifespan. The shutdown runs whatever happens

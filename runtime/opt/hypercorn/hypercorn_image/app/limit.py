@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Answers 503 at once to what exceeds a number of requests and WebSockets in progress (LIMIT_CONCURRENCY)."""
 
 from typing import Any, Callable, Dict, Optional

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Compiles the modules of the standard library that a server imports: `python -m hypercorn_image.build.byte_code`.
 
 Official Python images have no byte code: https://github.com/docker-library/python/blob/master/Dockerfile-linux.template

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Writes the programs `block-signals` and `unblock-signals`: run once, while an image is built.
 
 `block-signals COMMAND ARGUMENT…` blocks SIGTERM, SIGINT and SIGQUIT and becomes COMMAND, which is a path. A blocked

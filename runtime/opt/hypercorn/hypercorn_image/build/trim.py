@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Takes out of installed packages what no server loads: `python trim.py [SITE_PACKAGES]`.
 
 That is the debug information of extension modules, and the byte code of tests. The wheels of uvloop 0.23 have 14 MB of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The command line: `docker run IMAGE --root-path /api` sets a Hypercorn option, spelled as for `hypercorn` itself.
 
 The flags are in the table in `options`, so an argument is checked like its variable.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The cgroup of this process, version 1 and 2: where its files are, and reading them."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Checks a user's configuration, in Python or TOML, against the table in `options`.
 
 A wrong type or a misspelt option gets one line before the server starts, as a wrong variable does.

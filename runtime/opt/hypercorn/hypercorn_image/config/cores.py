@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Counts the cores that this container may use: CPU affinity and the cgroup's CPU quota, version 1 and 2.
 
 The host's count is of no use: a container with `--cpus 2` that starts 64 workers is slow, or killed for its memory.

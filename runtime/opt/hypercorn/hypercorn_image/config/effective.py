@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The effective configuration: the command line overrides the configuration file, which overrides the environment.
 
 Returns a checked `hypercorn.Config` and the path of the application, or reports all problems at once. Opens no socket

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What this image has: its `image.json`, written by the generator, its worker classes, and whether HTTP/3."""
 
 import importlib.util

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The kinds of value in the table in `options`: how each is read from a variable, and checked in a configuration.
 
 A kind has its name in the documentation and the text of what it allows, for error messages. It knows no variable.

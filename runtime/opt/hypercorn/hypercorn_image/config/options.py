@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The table of every variable: parsing, error texts, command line and the README's reference are made from it.
 
 Rules about several variables are in `settings`.

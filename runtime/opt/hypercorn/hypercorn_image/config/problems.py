@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Collects what is wrong with a configuration: one line for each variable, argument or option."""
 
 from typing import Dict, List

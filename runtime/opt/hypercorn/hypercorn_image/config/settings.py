@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The rules of the included configuration, `/hypercorn_conf.py`: makes Hypercorn's options from variables.
 
 What concerns one variable alone is in `options`. Nothing here imports a server.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Finds the configuration file or module that is used, and reads it into a `hypercorn.Config`.
 
 `settings` makes the included configuration from variables. `checking` checks a user's values.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Closes listening sockets without losing a connection that the kernel has accepted.
 
 When a listening socket is closed, the kernel resets every connection that waits in its queue or is half open. Their

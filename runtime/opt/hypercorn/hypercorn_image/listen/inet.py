@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Opens a TCP or UDP socket on an address as it is configured."""
 
 import socket

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The UDP sockets of QUIC binds: which worker gets a client's packets, and when a socket may be closed.
 
 The kernel keeps the sockets that share a port in a list. Our BPF program computes a place in the list from the client's

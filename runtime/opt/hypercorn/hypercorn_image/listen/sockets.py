@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Opens the listening sockets in the parent. The workers inherit them as `fd://` binds.
 
 All workers share the TCP and unix sockets. A connection waits in one queue until a worker takes it, so no connection is

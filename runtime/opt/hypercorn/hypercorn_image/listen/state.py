@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The note that tells the health check where the server listens: a small file that `healthcheck.py` reads.
 
 The environment does not tell: a prestart script, a configuration file or an argument may have changed it. The file is

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: MIT
 """The parent process: forks the workers, replaces them, handles signals."""

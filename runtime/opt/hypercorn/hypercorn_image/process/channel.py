@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The channel between the parent and a worker: JSON lines over two pipes, one each way.
 
 When one side dies, the other one sees the end of the pipe. A worker whose parent has died stops.

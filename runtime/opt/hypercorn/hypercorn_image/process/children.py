@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A worker process as its parent sees it: forks it, sends it messages, kills it."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Says how a worker has ended, and what to do: tells an OOM kill, a crash, `sys.exit` and others apart."""
 
 import contextlib

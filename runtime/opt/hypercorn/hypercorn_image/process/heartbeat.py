@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Tells which workers do not respond: the event loop of each sends a heartbeat once a second.
 
 Pure: nothing here reads a clock or a pipe. Only the time that the parent was awake counts. Each of its checks adds one

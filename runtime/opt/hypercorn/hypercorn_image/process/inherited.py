@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Drops what a worker must not inherit with PRELOAD_APP: exit handlers and finalizers of the application.
 
 They were made in the parent, and a worker that exits would run them: a `tempfile.TemporaryDirectory` of the

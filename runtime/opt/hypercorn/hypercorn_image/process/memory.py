@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The memory of a process, as the kernel counts it."""
 
 import os

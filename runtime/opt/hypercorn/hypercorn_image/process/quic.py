@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Keeps the UDP sockets of workers that died for their replacements.
 
 A replacement reads from them what clients have sent meanwhile.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The parent's signals: a handler notes the signal and wakes the main loop, which acts on it.
 
 uvicorn's supervisors/multiprocess.py does the same. One `wait` is for signals, messages of workers and time.

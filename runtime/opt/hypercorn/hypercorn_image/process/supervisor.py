@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The supervisor: tells `wanted` what happens, and does what it returns. It serves no request itself.
 
 One loop, as in gunicorn's arbiter.py: signals and messages come in, `reconcile` answers, workers are forked and told to

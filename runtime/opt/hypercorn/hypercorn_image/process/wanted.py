@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Which workers there should be, and what to do about it: one pure structure and one `reconcile`.
 
 Signals, deaths, messages and time only change what is wanted (`stop`, `ask_reload`, `reload`) or known (`forked`,

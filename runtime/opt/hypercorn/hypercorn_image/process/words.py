@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The lines that the parent logs: the text for each note of `wanted`.
 
 The words are gunicorn's and nginx's where they have one. docs/logs.md lists every line with what to do about it.

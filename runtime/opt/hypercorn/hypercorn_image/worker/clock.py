@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The clock of a stop: the time left for requests in progress, and the forced exit after it."""
 
 import contextlib

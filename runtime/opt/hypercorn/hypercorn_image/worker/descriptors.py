@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Logs that a worker is out of file descriptors, in one line instead of a traceback for each failed accept.
 
 New connections wait in the kernel's queue until a descriptor is free; on uvloop they are reset. Open connections are

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The gate between Hypercorn and the application: counts what is in progress, and tells clients when to leave.
 
 Every request passes through it, so it must be fast.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """HTTP/2's good-bye: no request is lost when a worker leaves (RFC 9113, 6.8).
 
 Hypercorn resets with NO_ERROR what comes after its termination, which no client may send again: one request for each

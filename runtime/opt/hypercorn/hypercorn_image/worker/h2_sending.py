@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """HTTP/2: what all requests of a connection have to send goes out in one write.
 
 Hypercorn writes three times for an answer: its headers, its body, and an empty frame that ends it (protocol/h2.py of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """HTTP/3's good-bye (RFC 9114, 5.2): a GOAWAY that announces, a second one that names the first request not served.
 
 Hypercorn sends no GOAWAY and ignores requests that come after its termination. The body of such a request ends its UDP

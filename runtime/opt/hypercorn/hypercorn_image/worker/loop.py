@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The event loop class of an asyncio or uvloop worker: it notes what a stop has to close.
 
 These are the servers and connections on the worker's own listening sockets, and nothing that the application opens. The

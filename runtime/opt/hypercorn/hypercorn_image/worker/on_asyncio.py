@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A worker on asyncio or uvloop: implements `serving` there."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A worker on trio: implements `serving` there."""
 
 import signal

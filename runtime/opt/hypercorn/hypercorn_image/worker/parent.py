@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The worker's end of the channel to its parent."""
 
 from typing import Any, Dict, List

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Closes HTTP/3 connections at a stop, which Hypercorn does not do.
 
 After its termination, Hypercorn's UDP loop waits for one more datagram, and until every client has gone

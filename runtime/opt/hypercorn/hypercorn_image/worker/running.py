@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Runs one worker on the event loop of its class, and reports why it cannot serve.
 
 Of `on_asyncio` and `on_trio`, it imports only the one that is needed.

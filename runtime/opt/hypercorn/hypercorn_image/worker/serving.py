@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A worker's life on any event loop: lifespan, serving, and a stop in the right order.
 
 A stop refuses new connections, answers what was sent, closes idle connections, and then shuts the lifespan down. What

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Hides a worker's termination from Hypercorn's connections that say good-bye themselves."""
 
 from typing import Any

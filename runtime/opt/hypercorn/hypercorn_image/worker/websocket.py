@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """One WebSocket between Hypercorn and the application: closed when the worker leaves, cut when its client is silent."""
 
 import time

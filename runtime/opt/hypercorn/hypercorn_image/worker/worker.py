@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """One worker: its configuration, its sockets, its application, its log.
 
 It runs in a forked child, or in the only process with WEB_CONCURRENCY=0. `running` starts it, `serving` is its life,

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: MIT
 """Behind a trusted proxy: a request's scope gets what the X-Forwarded-* or Forwarded headers say."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Addresses as proxies write them, and the list of proxies that are trusted (FORWARDED_ALLOW_IPS)."""
 
 import functools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Changes the scope of a request to what the client has sent to the proxy."""
 
 import re

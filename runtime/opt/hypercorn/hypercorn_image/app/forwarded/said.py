@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What the headers of a request say: X-Forwarded-* and `Forwarded` (RFC 7239), read from the right."""
 
 import re

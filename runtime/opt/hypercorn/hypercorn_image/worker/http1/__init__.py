@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """HTTP/1.1 without h11, for asyncio and uvloop: the plain requests. Everything else is Hypercorn's.
 
 `connection.Connection` comes before Hypercorn's own protocol. It reads a request's head with the two regular

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The bytes of an answer: made here if h11 would send the same, else by h11 itself."""
 
 from typing import Optional

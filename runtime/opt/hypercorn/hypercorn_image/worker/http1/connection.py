@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The plain HTTP/1.1 connections of one worker: reading, keep-alive, back-pressure, hand-over to Hypercorn."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The head of a plain request, read with the regular expressions of h11."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """One request and its answer, as the application sees them: what Hypercorn's HTTPStream does."""
 
 import asyncio

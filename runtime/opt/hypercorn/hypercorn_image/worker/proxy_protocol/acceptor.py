@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Accepts connections on asyncio and uvloop instead of their servers, and reads the headers of proxies.
 
 The event loop gets a connection when its header has been read. TLS begins after the header.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The header of the PROXY protocol, versions 1 and 2: how much of it to read, and what it says. Reads nothing itself.
 
 https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt. What follows the header comes from the client.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Reads PROXY headers on trio, before Hypercorn begins with the connection's TLS."""
 
 from typing import Any

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A transport and a socket that wrap real ones, and have the addresses of a PROXY header."""
 
 import socket

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Tells who has to send a PROXY header, and logs those that do not."""
 
 import socket
