@@ -138,6 +138,34 @@ def test_hypercorns_quic_protocol_knows_its_connections(
         serving.serve(worker_class, configuration(tcp, udp, **serving.certificate(tmp_path)), use)
 
 
+@both
+@pytest.mark.holds("hypercorn-quic-timer")
+def test_hypercorns_timer_ends_a_quic_connection(
+    worker_class: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import hypercorn.protocol.quic
+
+    monkeypatch.setattr(hypercorn.protocol.quic, "QuicProtocol", hypercorn.protocol.quic.QuicProtocol)
+    made: list[Any] = []
+    upstream.let_quic_timers_finish()
+    ours = hypercorn.protocol.quic.QuicProtocol
+    upstream.note_quic(made)
+
+    async def use(loop: Any) -> None:
+        client = QuicConfiguration(alpn_protocols=H3_ALPN, is_client=True, verify_mode=ssl.CERT_NONE)
+        async with connect(HOST, port, configuration=client) as connection:
+            await connection.ping()
+        (protocol,) = made
+        assert isinstance(protocol, ours)
+        while protocol.connections:  # until its timer says that nothing more of the connection can come
+            await asyncio.sleep(0.01)
+        loop.datagrams[0][1].datagram_received(b"", ("", 0))  # wakes it, and it ends
+
+    with opened(socket.SOCK_DGRAM) as udp, opened() as tcp:
+        port = udp.getsockname()[1]
+        serving.serve(worker_class, configuration(tcp, udp, **serving.certificate(tmp_path)), use)
+
+
 @pytest.mark.holds("hypercorn-tls-context")
 @pytest.mark.parametrize("worker_class", ["asyncio", "uvloop", "trio"])
 def test_hypercorn_serves_with_the_tls_context_of_its_configuration(worker_class: str, tmp_path: Path) -> None:

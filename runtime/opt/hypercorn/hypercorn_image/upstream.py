@@ -82,6 +82,12 @@ def _quic() -> bool:
     return _has(QuicProtocol, "send_all", "handle", "idle")
 
 
+def _quic_timer() -> bool:
+    from hypercorn.protocol.quic import QuicProtocol
+
+    return _has(QuicProtocol, "_handle_timer", "_handle_events")
+
+
 def _h3() -> bool:
     from aioquic.h3 import connection
     from aioquic.quic.configuration import QuicConfiguration
@@ -155,6 +161,14 @@ ASSUMPTIONS: Dict[str, Assumption] = {
     # hypercorn/*/udp_server.py: QuicProtocol, looked up for each socket; hypercorn/protocol/quic.py: connections
     "hypercorn-quic-connections": Assumption(
         "hypercorn", "0.17.3, 0.18.0", "HTTP/3 holds up a stop for the whole GRACEFUL_TIMEOUT", "quic", _quic
+    ),
+    # hypercorn/protocol/quic.py: _handle_timer(timer, connection), in a task that the next timer cancels; task_group
+    "hypercorn-quic-timer": Assumption(
+        "hypercorn",
+        "0.17.3, 0.18.0",
+        "an HTTP/3 answer of which packets are lost may never arrive",
+        "quic",
+        _quic_timer,
     ),
     # hypercorn/protocol/quic.py: H3Protocol, for each connection;
     # aioquic/h3/connection.py: _local_control_stream_id, _quic
@@ -352,6 +366,25 @@ def note_quic(made: List[Any]) -> None:
             made.append(self)
 
     setattr(quic, "QuicProtocol", Noted)  # noqa: B010 - Hypercorn looks it up for each socket
+
+
+def let_quic_timers_finish() -> None:
+    """Have what a connection's timer has begun go on when the next timer is set.
+
+    Hypercorn cancels it then, even if it sets the next timer itself, or is handling events: these are lost. On trio the
+    next timer is cancelled too: a lost packet is sent again only once, and an idle connection never ends. This can go
+    when Hypercorn cancels a timer only while it waits.
+    """
+    from hypercorn.protocol import quic
+
+    class Timed(quic.QuicProtocol):
+        async def _handle_timer(self, timer: float, connection: Any) -> None:
+            await self.context.sleep(max(0, timer - self.context.time()))
+            if connection.quic.get_timer() is not None:  # it has not ended meanwhile
+                connection.quic.handle_timer(now=self.context.time())
+                self.task_group.spawn(self._handle_events, connection)
+
+    setattr(quic, "QuicProtocol", Timed)  # noqa: B010 - Hypercorn looks it up for each socket
 
 
 def quic_connections(protocol: Any) -> List[Any]:

@@ -42,6 +42,8 @@ class Serving:
         self.gate.on_limit = lambda: worker.say(channel.RECYCLE, requests=self.gate.total)
         self.farewell = _farewell()
         self.quic_protocols: List[Any] = []
+        if worker.udp and upstream.holds("hypercorn-quic-timer"):
+            upstream.let_quic_timers_finish()
         if worker.udp and upstream.holds("hypercorn-quic-connections"):
             upstream.note_quic(self.quic_protocols)
             _install_h3()
