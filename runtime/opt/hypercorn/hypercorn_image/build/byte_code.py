@@ -33,12 +33,10 @@ def main() -> int:
 
 
 def _to_compile() -> Iterator[str]:
-    directory = sysconfig.get_path("stdlib")
-    packages = tuple(os.path.join(directory, name, "") for name in ("site-packages", "dist-packages"))
-    sources = (getattr(module, "__file__", None) or "" for module in list(sys.modules.values()))
-    for source in sources:
-        own = source.startswith(os.path.join(directory, "")) and not source.startswith(packages)
-        if own and source.endswith(".py") and not os.path.exists(importlib.util.cache_from_source(source)):
+    library = os.path.join(sysconfig.get_path("stdlib"), "")  # with what the base has installed, which site may import
+    for source in [getattr(module, "__file__", None) or "" for module in sys.modules.values()]:
+        python = source.startswith(library) and source.endswith(".py")
+        if python and not os.path.exists(importlib.util.cache_from_source(source)):
             yield source
 
 
