@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,11 +15,11 @@ from hypercorn_image.config.effective import Effective
 from hypercorn_image.listen.sockets import Listeners
 from hypercorn_image.process import children
 from hypercorn_image.process.supervisor import Configuration, Supervisor
-from hypercorn_image.process.wanted import Fork
+from hypercorn_image.process.wanted import WHILE_STARTING, Fork
 
 from tests.runtime.certificates import Authority
 from tests.runtime.h3 import connected
-from tests.runtime.launching import Launch
+from tests.runtime.launching import Launch, every_class, in_flight
 from tests.runtime.server import APPLICATIONS, LIMIT, RUNTIME, Server, request, wait_for
 
 SLOW = {"STARTUP_SECONDS": "1"}
@@ -219,3 +220,41 @@ def test_a_reload_that_hangs_is_said_and_given_up_and_the_workers_serve_on(serve
         assert answers(one) == [200] * 4
         assert before <= set(one.children())
         assert one.stop() == 0
+
+
+OPENS_SLOWLY = f"""
+import os, sys
+sys.path.append({str(RUNTIME / "opt/hypercorn")!r})
+from hypercorn_image.worker import serving
+trigger = serving.Serving.trigger
+async def held(self):
+    while os.path.exists(os.environ["EVENTS"] + ".hold"):
+        await self.sleep(0.01)
+    await trigger(self)
+serving.Serving.trigger = held
+"""
+"""A worker that accepts connections and has not said yet that it serves, as one with many sockets when it is busy."""
+
+
+@every_class
+def test_a_reload_while_a_worker_opens_its_sockets_cuts_no_request_of_it(
+    server: Launch, worker_class: str, tmp_path: Path
+) -> None:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app/sitecustomize.py").write_text(OPENS_SLOWLY)
+    with server(WEB_CONCURRENCY=1, WORKER_CLASS=worker_class) as one, ThreadPoolExecutor(64) as pool:
+        one.serving()
+        (old,) = one.children()
+        hold = one.directory / "events.hold"
+        hold.touch()
+        one.kill(signal.SIGHUP)
+        one.wait_events("startup", 2)
+        futures = in_flight(pool, one, 1)
+        while set(one.events("slow")) == {old}:
+            futures += in_flight(pool, one, 1)
+        one.kill(signal.SIGHUP)
+        one.wait_log("SIGHUP received", 2)
+        time.sleep(2 * WHILE_STARTING)  # what a worker gets that has no requests yet
+        hold.unlink()
+        one.release()
+        assert {future.result()[0] for future in futures} == {200}

@@ -387,6 +387,20 @@ def test_a_worker_that_served_before_it_heard_that_it_is_to_leave_has_the_time_f
     assert one.reconcile(1.2 + limit) == [wanted.Overdue(1, GRACEFUL), wanted.Kill(1)]
 
 
+def test_a_worker_that_is_to_leave_while_it_opens_has_the_time_for_its_requests() -> None:
+    for told_at, accepts_at in ((1.0, 0.9), (1.0, 1.2)):
+        one = starting()
+        if accepts_at < told_at:
+            one.accepts(1, accepts_at)
+        one.stop("SIGTERM received", told_at)
+        one.reconcile(told_at)
+        (leave,) = one.reconcile(told_at)
+        assert leave == wanted.Leave(1, GRACEFUL, True, starting=accepts_at > told_at)
+        if accepts_at > told_at:
+            one.accepts(1, accepts_at)
+        assert one.reconcile(accepts_at + 2 * wanted.WHILE_STARTING) == []
+
+
 def test_a_first_start_that_hangs_is_said_once_and_a_stop_ends_it() -> None:
     one = starting()
     assert one.reconcile(29.0) == []

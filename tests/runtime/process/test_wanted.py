@@ -51,6 +51,7 @@ class World(RuleBasedStateMachine):
         self.at_once = False
         self.recycled: set[int] = set()  # have asked to be replaced
         self.killed: set[int] = set()
+        self.opening: set[int] = set()  # that have connections before they serve
         self.said: Counter[type] = Counter()
         self.asked_since_read = False
 
@@ -95,7 +96,8 @@ class World(RuleBasedStateMachine):
             assert action.pid in self.wanted.workers, "only workers that are there are told anything"
             again = action.seconds + ROUNDING < self.told.get(action.pid, float("inf"))
             assert again, "it is told once, and again only to be quicker"
-            assert action.starting or self.wanted.stopping is not None or self.may_go(action.pid), "it is still needed"
+            unneeded = action.starting or action.pid in self.opening or self.may_go(action.pid)
+            assert unneeded or self.wanted.stopping is not None, "it is still needed"
             assert action.seconds <= GRACEFUL + ROUNDING
             self.told[action.pid] = action.seconds
             assert not self.at_once or action.seconds == 0
@@ -115,6 +117,7 @@ class World(RuleBasedStateMachine):
         )
 
     def serves(self, pid: int) -> None:
+        self.opening.discard(pid)
         if pid not in self.killed:
             self.proved = max(self.proved, self.wanted.workers[pid].generation.number)
         self.wanted.ready(pid, self.now)
@@ -187,6 +190,14 @@ class World(RuleBasedStateMachine):
         one = self.wanted.workers[pid]
         assert one.state is State.LEAVING, "it leaves all the same"
         assert pid in self.killed or one.served, "it may have requests"
+
+    @precondition(lambda self: self.pids_in(State.LEAVING) + self.pids_in(State.STARTING))
+    @rule(data=st.data())
+    def a_worker_opens_for_connections(self, data: st.DataObject) -> None:
+        pid = data.draw(st.sampled_from(self.pids_in(State.LEAVING) + self.pids_in(State.STARTING)))
+        self.opening.add(pid)
+        self.wanted.accepts(pid, self.now)
+        self.react()
 
     @rule(pid=st.integers(0, 60))
     def a_message_comes_late(self, pid: int) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Dict, List
 
 READY, RECYCLE, FAILED, QUIC_CLOSED = "ready", "recycle", "failed", "quic-closed"  # worker to parent
 QUIC_NOT_REFUSED = "quic-not-refused"  # worker to parent; "reason": the kernel's
+ACCEPTS = "accepts"  # worker to parent, before "ready": it may have connections from now on
 EXIT_CALLED = "exit-called"  # worker to parent; "where": the application called sys.exit
 ALIVE = "alive"  # worker to parent: the heartbeat
 STOP = "stop"  # parent to worker; "seconds": for requests in progress; "last": no other worker accepts

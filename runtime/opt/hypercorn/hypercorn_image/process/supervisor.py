@@ -141,6 +141,8 @@ class Supervisor:
             what = message["what"]
             if what == channel.READY:
                 self._wanted.ready(child.pid, time.monotonic())
+            elif what == channel.ACCEPTS:
+                self._wanted.accepts(child.pid, time.monotonic())
             elif what == channel.QUIC_NOT_REFUSED:
                 self._say_once(words.QUIC_NOT_REFUSED, message["reason"])
             elif what == channel.ALIVE:

@@ -60,6 +60,7 @@ class Worker:
         self.pid, self.slot, self.generation, self.born = pid, slot, generation, now
         self.state = State.STARTING
         self.recycle = False  # asks to be replaced
+        self.accepts = False  # may have connections, even if it does not serve yet
         self.served = False
         self.limit: Optional[Timer] = None  # when it runs out, the worker is killed
         self.patience: Optional[Timer] = Timer(now, SAID_AFTER)  # when it runs out, the log says that it is slow
@@ -279,6 +280,15 @@ class Wanted:
         """A worker could not be forked, for lack of processes, memory or sockets. This may pass."""
         self._failed(fork.slot, fork.generation, failure, self._tick(now), passing=True)
 
+    def accepts(self, pid: int, now: float) -> None:
+        """A worker opens for connections. It gets the time for their requests, also when it was told to leave."""
+        now = self._tick(now)
+        worker = self.workers.get(pid)
+        if worker is not None and not worker.killed:
+            worker.accepts = True
+            if worker.state is State.LEAVING:
+                worker.limit = self._time_to_leave(worker, now)
+
     def ready(self, pid: int, now: float) -> None:
         """A worker serves."""
         now = self._tick(now)
@@ -489,7 +499,7 @@ class Wanted:
                 yield self._leave(worker, now)
 
     def _leave(self, worker: Worker, now: float) -> Leave:
-        starting = worker.state is State.STARTING
+        starting = worker.state is State.STARTING and not worker.accepts
         worker.state = State.LEAVING
         worker.limit = Timer(now, WHILE_STARTING) if starting else self._time_to_leave(worker, now)
         return Leave(worker.pid, self._seconds(worker, now), self.stopping is not None, starting)

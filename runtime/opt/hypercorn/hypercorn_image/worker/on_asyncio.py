@@ -125,7 +125,7 @@ class _Serving(Serving):
         self.check_lifespan()
 
     async def _serve(self) -> None:
-        if self.stopping.is_set():
+        if not self.opens():
             return
         serving = self.loop.create_task(
             hypercorn.asyncio.serve(self.gate, self.worker.config, shutdown_trigger=self.trigger, mode="asgi")

@@ -71,7 +71,7 @@ class _Serving(Serving):
         self.check_lifespan()
 
     async def _serve(self) -> None:
-        if self.stopping.is_set():
+        if not self.opens():
             return
         async with trio.open_nursery() as nursery:
             self._nursery = nursery

@@ -103,6 +103,15 @@ class Serving:
             self.stop()
         return parent.ended
 
+    def opens(self) -> bool:
+        """Tell the parent that connections may be accepted from now on; return whether they should be."""
+        if self.worker.parent is not None:
+            self.hear()
+        if self.stopping.is_set():
+            return False
+        self.worker.say(channel.ACCEPTS)
+        return True
+
     def hear_signal(self, number: int) -> None:
         """Act on a signal, if there is no parent."""
         if number == signal.SIGQUIT:
