@@ -119,6 +119,11 @@ class Proxied(Http1):
 class Http3(Clients):
     """HTTP/3 of aioquic."""
 
+    @property
+    def again_for_each_connection(self) -> int:
+        """All that are on their way: packets that were lost may come again after the last request has been said."""
+        return self.traffic.at_once
+
     async def run(self) -> None:
         await asyncio.gather(*[self._connections() for _ in range(self.traffic.connections)])
 
