@@ -116,7 +116,8 @@ def _read_h2load(output: str, protocol: str) -> Count:
     )
     (good,) = _groups(r"status codes: (\d+) 2xx", output)
     if int(failed) or int(errored) or int(timed_out) or int(good) < int(succeeded):
-        raise Failed(f"{int(failed) + int(succeeded) - int(good)} requests failed")
+        without = max(int(failed), int(errored) + int(timed_out)) + max(0, int(succeeded) - int(good))
+        raise Failed(f"{without} requests failed")
     return Count(int(succeeded), int(succeeded) / float(rate) if float(rate) else 0.0)
 
 
