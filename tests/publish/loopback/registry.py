@@ -10,6 +10,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -64,6 +65,9 @@ class Registry:
         """Keep its data in `folder`; `more` is added to its settings."""
         self.more = more
         self.folder, self.fault, self.requests = folder, passing, list[Request]()
+        # One request for a manifest at a time: for each tag, docker-registry 2.8 writes the manifest's link in place,
+        # and answers 500 to whoever reads it meanwhile (registry/storage/driver/filesystem, PutContent).
+        self.manifests = threading.Lock()
         package = artefacts.make_artefact("docker-registry", "debian-package.sh", ["stable", "docker-registry"])
         self.program = package / "usr/bin/docker-registry"
         self.port = free_port()
@@ -140,7 +144,9 @@ class Registry:
                     self.answer(status, {}, b"")
                     return
                 try:
-                    self.answer(*forward(registry.port, self.command, self.path, self.headers.items(), body))
+                    with registry.manifests if "/manifests/" in self.path else nullcontext():
+                        answer = forward(registry.port, self.command, self.path, self.headers.items(), body)
+                    self.answer(*answer)
                 except OSError:
                     self.answer(502, {}, b"")
 
