@@ -88,10 +88,10 @@ def marked(metafunc: pytest.Metafunc, matrix: Matrix) -> Images | None:
 
 
 def spread(names: list[str], at_most: int) -> list[str]:
-    """Return the first, the last and what is evenly between them."""
+    """Return the first, the last and what is evenly between them; of one, the first."""
     if len(names) <= at_most:
         return names
-    return [names[round(position * (len(names) - 1) / (at_most - 1))] for position in range(at_most)]
+    return [names[round(position * (len(names) - 1) / max(at_most - 1, 1))] for position in range(at_most)]
 
 
 def one_of_each(variants: Iterable[Variant], axis: str, *, full: bool) -> list[Variant]:

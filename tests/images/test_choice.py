@@ -72,6 +72,10 @@ def test_at_most_three_are_the_oldest_the_middle_and_the_newest() -> None:
     assert spread(["a", "b"], 3) == ["a", "b"]
 
 
+def test_at_most_one_is_the_oldest() -> None:
+    assert spread(list("abcdefg"), 1) == ["a"]
+
+
 def test_one_value_in_turn_or_every_one(matrix: Matrix) -> None:
     rows = [(one,) for one in matrix.variants[:3]]
     assert [row[1] for row in crossed(rows, lambda one: "ab", every=False)] == ["a", "b", "a"]
