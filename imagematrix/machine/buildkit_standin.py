@@ -20,8 +20,9 @@ import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from imagematrix import cli
 from imagematrix.console import say
-from imagematrix.errors import UserError, exit_status
+from imagematrix.errors import UserError
 from imagematrix.machine import apt, artefacts, cache, engine, processes
 from imagematrix.machine.engine import Engine
 
@@ -227,4 +228,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(exit_status(main))
+    cli.run(main)

@@ -21,6 +21,16 @@ from imagematrix.machine import artefacts
 artefacts.SCRIPTS = pathlib.Path(sys.argv[1])
 cli.run(lambda _: artefacts.make_artefact('thing', 'make.sh', []) and 0)
 """
+STAND_IN = """
+import os, pathlib, runpy, sys
+from imagematrix.machine import apt, artefacts, engine
+artefacts.SCRIPTS = pathlib.Path(sys.argv[1])
+os.geteuid, apt.is_debian = lambda: 0, lambda: True
+apt.install_packages, engine.ensure = lambda *_: None, lambda: None
+sys.argv[1:] = ['start', 'builder']
+runpy.run_module('imagematrix.machine.buildkit_standin', run_name='__main__')
+"""
+"""What makes a stand-in for BuildKit, on a machine that has all else."""
 
 
 @pytest.fixture(autouse=True)
@@ -98,10 +108,14 @@ def test_a_folder_is_made_again_when_its_script_or_what_that_sources_has_changed
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_script(scripts, tmp_path, number):
+@pytest.mark.parametrize(
+    ("command", "name"), [(COMMAND, "thing"), (STAND_IN, "sid-docker.io")], ids=["verb", "builder"]
+)
+def test_a_signal_ends_the_script(scripts, tmp_path, command, name, number):
     scripts(f"echo $$ >{tmp_path}/pid; sleep 60")
+    (tmp_path / "debian-package.sh").symlink_to("make.sh")
     process = subprocess.Popen(
-        [sys.executable, "-c", COMMAND, str(tmp_path)],
+        [sys.executable, "-c", command, str(tmp_path)],
         cwd=ROOT,
         stderr=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # ignored below a shell's &
@@ -110,7 +124,7 @@ def test_a_signal_ends_the_script(scripts, tmp_path, number):
         time.sleep(0.02)
     process.send_signal(number)
     assert process.wait(60) == 130
-    assert process.stderr.read().decode() == "making thing …\ninterrupted\n"
+    assert process.stderr.read().decode() == f"making {name} …\ninterrupted\n"
     deadline = time.monotonic() + 60
     while Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists():
         assert time.monotonic() < deadline, "the script outlived its parent"
