@@ -99,15 +99,15 @@ def test_a_lock_without_the_server(repository: Repository) -> None:
 
 
 @pytest.mark.parametrize(
-    ("requirement", "is_root"),
+    ("requirement", "name"),
     [
         ("hypercorn>=0.17.3", "hypercorn"),
         ("Hypercorn[h3] <1", "hypercorn[h3]"),
         ("a_b.c[y,x]==1; python_version<'3.9'", "a-b-c[x,y]"),
     ],
 )
-def test_root(requirement: str, is_root: str) -> None:
-    assert without_version(requirement) == is_root
+def test_a_requirement_without_its_version(requirement: str, name: str) -> None:
+    assert without_version(requirement) == name
 
 
 @pytest.mark.parametrize(
