@@ -61,7 +61,6 @@ def _10k(name: str, what: str, **options: object) -> Case:
     return Case(name, f"{what}, 10 KB", "/10k", 10_000, **options)  # type: ignore[arg-type]
 
 
-LOG = {"access_log": True}
 TABLE = (
     *_sizes("http1", "HTTP/1.1", "http/1.1"),
     _uploads("http1", "HTTP/1.1", "http/1.1"),

@@ -66,8 +66,6 @@ CONTRACT = {
     "BACKLOG",
     "PRE_START_PATH",
 }
-INTERNAL = {"application_path", "cert_reqs"}
-"""Of Hypercorn's Config: set by the launcher, and deprecated."""
 
 
 def test_every_variable_of_the_contract_is_in_the_table() -> None:

@@ -64,7 +64,8 @@ class Registry:
     def __init__(self, folder: Path, more: str = "") -> None:
         """Keep its data in `folder`; `more` is added to its settings."""
         self.more = more
-        self.folder, self.fault, self.requests = folder, passing, list[Request]()
+        self.folder, self.requests = folder, list[Request]()
+        self.fault: Fault = passing
         # One request for a manifest at a time: for each tag, docker-registry 2.8 writes the manifest's link in place,
         # and answers 500 to whoever reads it meanwhile (registry/storage/driver/filesystem, PutContent).
         self.manifests = threading.Lock()
