@@ -94,7 +94,6 @@ def _minutes(seconds: float) -> str:
 
 
 def _write(results: Results, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     texts = {
         "README.md": report.markdown(results),
         "results.json": json.dumps(results.as_json(), indent=1) + "\n",
