@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable
@@ -39,6 +40,11 @@ def pytest_report_header() -> str:
     if os.environ.get("FULL"):
         return "FULL=1: every combination"
     return "combinations: pairs, as tests/runtime/conftest.py says (FULL=1 runs all)"
+
+
+def verbs() -> list[str]:
+    """Return the verbs of the Makefile that `make help` lists, in order."""
+    return re.findall(r"^([a-z-]+):.*## ", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
 
 
 @dataclass(frozen=True)
