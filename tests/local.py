@@ -7,13 +7,18 @@ import os
 import random
 import shutil
 import socket
+import sysconfig
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 from imagematrix.errors import UserError
 from imagematrix.machine import apt
+
+SCRIPTS = Path(sysconfig.get_path("scripts"))
+"""The folder of the programs that requirements.txt installs."""
 
 
 def _ports() -> Iterator[int]:

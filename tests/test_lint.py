@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import sysconfig
-from pathlib import Path
 
 import pytest
 
 from tests.conftest import REPOSITORY
-
-SCRIPTS = Path(sysconfig.get_path("scripts"))
+from tests.local import SCRIPTS
 
 
 def tracked(*patterns: str) -> list[str]:

@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,10 +16,8 @@ import yaml
 
 from tests.conftest import verbs
 from tests.documents.blocks import ALL, Block
-from tests.local import need
+from tests.local import SCRIPTS, need
 from tests.runtime.certificates import Authority
-
-SCRIPTS = Path(sysconfig.get_path("scripts"))
 
 
 def passes(command: Sequence[str | Path], text: str = "", folder: str | None = None) -> None:

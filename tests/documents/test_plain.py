@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.documents.checks import SCRIPTS
-from tests.local import free_port
+from tests.local import SCRIPTS, free_port
 from tests.runtime.server import Server, connect, descendants, launch, request, response, wait_for
 
 both = pytest.mark.parametrize("ours", [True, False], ids=["ours", "plain"])

@@ -21,9 +21,8 @@ from docker.client import DockerClient
 from docker.errors import NotFound
 
 from imagematrix.machine.engine import Engine
-from tests.documents.checks import SCRIPTS
 from tests.images.container import LIMIT, Container, remove, wait_for
-from tests.local import free_port, need
+from tests.local import SCRIPTS, free_port, need
 
 _DOCKER = """\
 #!/bin/sh
