@@ -103,8 +103,9 @@ def _read_wrk(output: str) -> Count:
     wrong = re.search(r"Socket errors: (.*)|Non-2xx or 3xx responses: \d+", output)
     if wrong:
         raise Failed(" ".join(wrong[0].split()).lower())
-    requests, seconds = _groups(r"(\d+) requests in ([\d.]+)(m?s)", output)[:2]
-    return Count(int(requests), float(seconds))
+    (requests,) = _groups(r"(\d+) requests in ", output)
+    (rate,) = _groups(r"Requests/sec: +([\d.]+)", output)
+    return _at_rate(int(requests), float(rate))
 
 
 def _read_h2load(output: str, protocol: str) -> Count:
@@ -118,7 +119,12 @@ def _read_h2load(output: str, protocol: str) -> Count:
     if int(failed) or int(errored) or int(timed_out) or int(good) < int(succeeded):
         without = max(int(failed), int(errored) + int(timed_out)) + max(0, int(succeeded) - int(good))
         raise Failed(f"{without} requests failed")
-    return Count(int(succeeded), int(succeeded) / float(rate) if float(rate) else 0.0)
+    return _at_rate(int(succeeded), float(rate))
+
+
+def _at_rate(requests: int, rate: float) -> Count:
+    """Return what was counted. wrk and h2load say the seconds in units that change, the requests per second not."""
+    return Count(requests, requests / rate if rate else 0.0)
 
 
 def _groups(pattern: str, output: str) -> tuple[str, ...]:
