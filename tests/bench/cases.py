@@ -102,7 +102,7 @@ def chosen(patterns: str) -> list[Case]:
     Raises InputError for a pattern that matches none.
     """
     names = [case.name for case in TABLE]
-    wanted = [pattern for pattern in patterns.replace(",", " ").split() if pattern]
+    wanted = patterns.replace(",", " ").split()
     for pattern in wanted:
         if not any(fnmatchcase(name, pattern) for name in names):
             raise InputError(f"ONLY={pattern}: no case has this name; {allowed_instead(pattern, names)}")

@@ -9,6 +9,7 @@ from tests.bench.measuring import Row
 from tests.bench.results import ratio
 from tests.bench.servers import PLAIN, TABLE
 
+TITLE = "Requests per second, times plain Hypercorn"
 LEFT, WIDTH, ROW, TOP, RADIUS = 330, 520, 22, 62, 5
 COLOURS = {"ours": "#d9480f", "plain": "#868e96", "uvicorn": "#1c7ed6", "gunicorn": "#2f9e44", "granian": "#9c36b5"}
 STYLE = """\
@@ -32,7 +33,7 @@ def draw(rows: list[Row]) -> str:
     height = TOP + ROW * len(points) + 10
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {LEFT + WIDTH + 30} {height}" role="img">',
-        "<title>Requests per second, times plain Hypercorn</title>",
+        f"<title>{TITLE}</title>",
         f"<style>{STYLE}</style>",
         f'<rect class="background" width="100%" height="{height}" rx="6"/>',
         *_legend(),
@@ -53,7 +54,7 @@ def _place(value: float, low: int, high: int) -> float:
 
 
 def _legend() -> list[str]:
-    parts = [f'<text x="10" y="20" font-weight="bold">{escape("Requests per second, times plain Hypercorn")}</text>']
+    parts = [f'<text x="10" y="20" font-weight="bold">{TITLE}</text>']
     for number, server in enumerate(TABLE):
         x = LEFT + 100 * number
         parts.append(f'<circle cx="{x}" cy="16" r="{RADIUS}" fill="{COLOURS[server.name]}"/>')

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from tests.bench.cases import Case
+from tests.bench.chart import TITLE
 from tests.bench.loads import CONNECTIONS, H2_CONNECTIONS, H2_STREAMS, H3_CONNECTIONS, H3_STREAMS, HANDSHAKES
 from tests.bench.measuring import Cell, Row
 from tests.bench.results import Results, find, ratio, spread
@@ -26,7 +27,7 @@ def markdown(results: Results) -> str:
             f"Made on {about['date']} with `{about['command']}`. The same again: the same command. "
             "All figures are in [results.json](results.json).",
             "",
-            "![Requests per second, times plain Hypercorn](chart.svg)",
+            f"![{TITLE}](chart.svg)",
             "",
             "## Requests per second",
             "",

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from tests.bench.cases import Case
 from tests.bench.measuring import Cell, Row
 
 
@@ -54,5 +53,4 @@ def find(rows: Iterable[Row], name: str) -> Row | None:
 
 
 def _case(row: Row) -> dict[str, Any]:
-    case: Case = row.case
-    return {**asdict(case), "client": row.client, "servers": [asdict(cell) for cell in row.cells.values()]}
+    return {**asdict(row.case), "client": row.client, "servers": [asdict(cell) for cell in row.cells.values()]}

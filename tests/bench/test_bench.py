@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 import pytest
 
 from imagematrix.errors import InputError, UserError
+from imagematrix.matrix import locks
 from tests.bench import cases, environment, loads, measuring, report, results, servers
 from tests.bench.measuring import Cell, Row, Sample
 from tests.bench.results import Results
@@ -132,12 +133,13 @@ def test_no_two_cases_have_one_name_and_each_server_has_what_it_needs_or_says_wh
 
 
 def test_requirements_pin_hashes_and_the_packages_of_the_images() -> None:
-    pinned = dict(re.findall(r"^([\w.-]+)(?:\[.*\])?==(\S+)", environment.REQUIREMENTS.read_text(), re.MULTILINE))
-    entries = re.split(r"\n(?=\S)", environment.REQUIREMENTS.read_text().strip())[2:]
+    text = environment.REQUIREMENTS.read_text()
+    pinned = dict(re.findall(r"^([\w.-]+)(?:\[.*\])?==(\S+)", text, re.MULTILINE))
+    entries = re.split(r"\n(?=\S)", text.strip())[2:]
     assert len(entries) == len(pinned) > 30
     assert all("--hash=sha256:" in entry for entry in entries)
-    lock = (REPOSITORY / f"locks/python{environment.VERSION}.txt").read_text()
-    images = dict(re.findall(r"^([\w.-]+)==(\S+)", lock, re.MULTILINE))
+    lock = locks.read(REPOSITORY / f"locks/python{environment.VERSION}.txt")
+    images = {package.name: package.version for package in lock.packages}
     assert {name: pinned.get(name) for name in images} == images
 
 
