@@ -6,7 +6,6 @@ import argparse
 import datetime
 import json
 import shlex
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -36,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.rounds < 1 or not 0 < arguments.seconds <= 600:
         raise InputError("ROUNDS is 1 or more, SECONDS more than 0 and at most 600")
     loads.install()
-    results = _measured(cases, environment.python(), arguments.rounds, arguments.seconds)
+    results = _measured(cases, environment.python(), arguments)
     _write(results, arguments.output)
     if arguments.json:
         print(json.dumps(results.as_json(), indent=2))
@@ -56,12 +55,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _measured(cases: Sequence[Case], python: Path, rounds: int, seconds: float) -> Results:
+def _measured(cases: Sequence[Case], python: Path, arguments: argparse.Namespace) -> Results:
     about: dict[str, Any] = {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        "command": shlex.join(["make", "bench", *_variables()]),
-        "rounds": rounds,
-        "seconds": seconds,
+        "command": _command(arguments),
+        "rounds": arguments.rounds,
+        "seconds": arguments.seconds,
         **machine.description(),
         "python": environment.VERSION,
         "versions": environment.versions(python),
@@ -69,14 +68,14 @@ def _measured(cases: Sequence[Case], python: Path, rounds: int, seconds: float) 
         "load_before": machine.load_average(),
     }
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        rows = _rows(cases, Bench(python, Path(folder), rounds, seconds, say))
+        rows = _rows(cases, Bench(python, Path(folder), arguments.rounds, arguments.seconds, say))
     return Results({**about, "load_after": machine.load_average()}, rows)
 
 
-def _variables() -> list[str]:
-    names = {"--only": "ONLY", "--rounds": "ROUNDS", "--seconds": "SECONDS"}
-    pairs = zip(sys.argv[1::], sys.argv[2::], strict=False)
-    return [f"{names[option]}={value}" for option, value in pairs if option in names]
+def _command(arguments: argparse.Namespace) -> str:
+    """Return the command that measures the same again."""
+    only = [f"ONLY={arguments.only}"] if arguments.only else []
+    return shlex.join(["make", "bench", *only, f"ROUNDS={arguments.rounds}", f"SECONDS={arguments.seconds:g}"])
 
 
 def _rows(cases: Sequence[Case], bench: Bench) -> list[Row]:

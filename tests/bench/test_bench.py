@@ -55,6 +55,7 @@ def test_a_case_is_measured_and_reported(able: None, tmp_path: Path) -> None:
     assert {"cpu", "cores", "memory_gib", "kernel", "python", "versions", "load_before", "load_after", "date"} < {
         *found
     }
+    assert found["command"] == f"make bench ONLY={CASE} ROUNDS=1 SECONDS=0.2"
     (case,) = found["cases"]
     cells = {cell["server"]: cell for cell in case["servers"]}
     assert [*cells] == ["ours", "plain", "uvicorn", "gunicorn", "granian"]
