@@ -8,6 +8,7 @@ by tests/images.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from markdown_it import MarkdownIt
@@ -82,11 +83,11 @@ def image_pattern(matrix: Matrix) -> re.Pattern[str]:
     return re.compile(rf"(?<![\w./-])(?P<repository>{names})(?![\w./-])(?::(?P<tag>[\w.-]+))?")
 
 
-def on(variant: Variant, text: str) -> str:
-    """Return a text with the image that it names in the place of each image of the matrix: those of one cell."""
+def on(variant: Variant, text: str, named: Callable[[Variant], str] = lambda one: one.references[0]) -> str:
+    """Return a text with the images of one cell in the place of those of the matrix. `named` gives their names."""
     repositories = {variant.matrix.repository(image): image for image in variant.matrix.images}
 
     def reference(found: re.Match[str]) -> str:
-        return variant.at(repositories[found["repository"]]).references[0]
+        return named(variant.at(repositories[found["repository"]]))
 
     return image_pattern(variant.matrix).sub(reference, text)

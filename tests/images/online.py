@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 
 from imagematrix.machine.build_secrets import CONTAINER_CA, build_secrets
 from imagematrix.matrix.model import Variant
-from tests.documents.blocks import image_pattern
+from tests.documents.blocks import on
 from tests.images.container import Runner
 
 _DOCKERFILE = f"""\
@@ -38,9 +38,7 @@ class Online:
 
     def on(self, variant: Variant, text: str) -> str:
         """Return a Dockerfile with such images of one cell in the place of those that it names."""
-        images = {variant.matrix.repository(image): image for image in variant.matrix.images}
-        pattern = image_pattern(variant.matrix)
-        return pattern.sub(lambda found: self.image(variant.at(images[found["repository"]])), text)
+        return on(variant, text, self.image)
 
 
 @contextmanager
