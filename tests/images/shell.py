@@ -21,7 +21,7 @@ from docker.client import DockerClient
 from docker.errors import NotFound
 
 from imagematrix.machine.engine import Engine
-from tests.images.container import LIMIT, Container, remove, wait_for
+from tests.images.container import LIMIT, OWN, Container, remove, wait_for
 from tests.local import SCRIPTS, free_port, need
 
 _DOCKER = """\
@@ -41,16 +41,17 @@ BUILD = 600.0
 class Shell:
     """A folder of files in which commands run."""
 
-    def __init__(self, folder: Path, engine: Engine, label: str) -> None:
-        self.folder, self.engine, self.label = folder / "home", engine, label
+    def __init__(self, folder: Path, engine: Engine) -> None:
+        self.folder, self.engine = folder / "home", engine
         self.name = f"shop-{uuid.uuid4().hex[:12]}"
+        self.label = f"{OWN.test}={self.name}"  # of what `docker run` and `docker build` make
         self.ports = {"8080": str(free_port()), "8443": str(free_port())}
         need("docker", package="docker.io")
         programs = folder / "bin"
         plugins = folder / "docker/cli-plugins"
         for made in (self.folder, programs, plugins):
             made.mkdir(parents=True)
-        (programs / "docker").write_text(_DOCKER.format(docker=shutil.which("docker"), label=label))
+        (programs / "docker").write_text(_DOCKER.format(docker=shutil.which("docker"), label=self.label))
         (programs / "docker").chmod(0o755)
         (plugins / "docker-compose").symlink_to(SCRIPTS / "docker-compose")
         buildx = engine.buildx
@@ -161,9 +162,9 @@ class Shell:
 
 
 @contextmanager
-def shell(folder: Path, engine: Engine, label: str) -> Iterator[Shell]:
-    """Give a shell in a folder of its own; `label` is put on what `docker run` and `docker build` make."""
-    made = Shell(folder, engine, label)
+def shell(folder: Path, engine: Engine) -> Iterator[Shell]:
+    """Give a shell in a folder of its own."""
+    made = Shell(folder, engine)
     try:
         yield made
     finally:

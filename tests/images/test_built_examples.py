@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import ssl
-import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +15,6 @@ from imagematrix.matrix.model import Variant
 from tests.conftest import REPOSITORY
 from tests.documents.blocks import of_document
 from tests.images.conftest import host
-from tests.images.container import OWN
 from tests.images.online import Online
 from tests.images.postgres import postgres
 from tests.images.shell import Shell, shell
@@ -29,7 +27,7 @@ pytestmark = pytest.mark.images("hypercorn-fastapi", os=["slim"], one_per="os")
 @pytest.fixture
 def home(tmp_path: Path, variant: Variant, online: Online, example: str) -> Iterator[Shell]:
     """A copy of the example, on the image."""
-    with shell(tmp_path, host(), f"{OWN.test}={uuid.uuid4().hex}") as made:
+    with shell(tmp_path, host()) as made:
         shutil.copytree(EXAMPLES[example], made.folder, dirs_exist_ok=True)
         made.write({"Dockerfile": online.on(variant, (EXAMPLES[example] / "Dockerfile").read_text())})
         yield made

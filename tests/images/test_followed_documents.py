@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import uuid
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,7 @@ from imagematrix.machine.build_secrets import build_secrets
 from imagematrix.matrix.model import Variant
 from tests.documents.blocks import DOCUMENTS, Block, of_document, on
 from tests.images.conftest import host
-from tests.images.container import OWN, Runner, wait_for
+from tests.images.container import Runner, wait_for
 from tests.images.online import Online
 from tests.images.shell import Shell, shell
 from tests.images.test_every_image import APPLICATION
@@ -44,7 +43,7 @@ PAGES = [page for page in DOCUMENTS if page.startswith(("README", "docs/")) and 
 @pytest.fixture
 def home(tmp_path: Path, variant: Variant, online: Online) -> Iterator[Shell]:
     """A folder with an application, and everything that a project has beside it."""
-    with shell(tmp_path, host(), f"{OWN.test}={uuid.uuid4().hex}") as made:
+    with shell(tmp_path, host()) as made:
         made.write({"app/__init__.py": "", "app/main.py": APPLICATION, "requirements.txt": "itsdangerous\n"})
         made.write({"pyproject.toml": PROJECT, "pip.conf": build_secrets()["pipconf"].read_text()})
         yield made
