@@ -122,7 +122,7 @@ class StandIn:
             record = self.folder / f"{name}.json"
             process = processes.noted(record)
             if process and not process.end(STOP_LIMIT):
-                os.kill(process.pid, signal.SIGKILL)
+                process.end(STOP_LIMIT, signal.SIGKILL)
             record.unlink(missing_ok=True)
         self.socket.unlink(missing_ok=True)
         (self.folder / "docker.sock").unlink(missing_ok=True)

@@ -22,9 +22,9 @@ class Process:
         """Say whether this very process still runs."""
         return process_name(self.pid) is not None and self == of(self.pid)
 
-    def end(self, limit: float) -> bool:
-        """Send it SIGTERM and wait at most `limit` seconds; say whether it has ended."""
-        os.kill(self.pid, signal.SIGTERM)
+    def end(self, limit: float, number: int = signal.SIGTERM) -> bool:
+        """Send it a signal and wait at most `limit` seconds; say whether it has ended."""
+        os.kill(self.pid, number)
         deadline = time.monotonic() + limit
         while self.is_alive():
             if time.monotonic() > deadline:

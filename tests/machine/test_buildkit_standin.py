@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from imagematrix.machine import processes
+from imagematrix.machine import buildkit_standin, processes
 from imagematrix.machine.buildkit_standin import StandIn, remove_orphans
 
 BUILDX = [
@@ -50,6 +50,20 @@ def test_what_a_killed_run_left_is_ended_and_removed(asked: Path, daemon: subpro
     assert daemon.wait(60) == -15
     assert not one.folder.exists()
     assert asked.read_text() == "rm left\n"
+
+
+def test_one_that_does_not_end_is_killed_and_gone_before_its_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = StandIn("deaf")
+    command = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(600)"
+    alive = list[bool]()
+    with subprocess.Popen([sys.executable, "-c", command], stdout=subprocess.PIPE) as daemon:
+        assert daemon.stdout and daemon.stdout.readline()
+        process = processes.of(daemon.pid)
+        recorded(one, daemon)
+        monkeypatch.setattr(buildkit_standin, "STOP_LIMIT", 1.0)
+        monkeypatch.setattr(StandIn, "_network", lambda one, verb: alive.append(process.is_alive()))
+        one.stop()
+    assert (daemon.returncode, alive) == (-9, [False])
 
 
 @pytest.mark.parametrize("claimed", [True, False], ids=["of a run that goes on", "started for good"])
