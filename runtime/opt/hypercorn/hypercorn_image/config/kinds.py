@@ -128,28 +128,25 @@ def listed(*names: str) -> Kind:
     return Kind("list", "a comma-separated list of " + ", ".join(names), read, accept)
 
 
-def _proxies(text: str) -> List[str]:
-    return _accept_proxies(_listed(text))
+def _list_of(check: Callable[[str], None], name: str, allowed: str) -> Kind:
+    """Return the kind of a comma-separated list; `check` raises ValueError for an item that is not allowed."""
+
+    def read(text: str) -> List[str]:
+        return accept(_listed(text))
+
+    def accept(value: Any) -> List[str]:
+        items = _accept_list(value)
+        for item in items:
+            check(item)
+        return items
+
+    return Kind(name, allowed, read, accept)
 
 
-def _accept_proxies(value: Any) -> List[str]:
+def _check_proxy(item: str) -> None:
     from hypercorn_image.app.forwarded import addresses  # the standard library's module costs: who sets it pays
 
-    items = _accept_list(value)
-    for item in items:
-        addresses.check(item)
-    return items
-
-
-def _bind(text: str) -> List[str]:
-    return _accept_bind(_listed(text))
-
-
-def _accept_bind(value: Any) -> List[str]:
-    binds = _accept_list(value)
-    for bind in binds:
-        _check_bind(bind)
-    return binds
+    addresses.check(item)
 
 
 def _check_bind(bind: str) -> None:
@@ -233,15 +230,8 @@ BOOLEAN = Kind("boolean", "one of " + ", ".join(FALSY + TRULY), _boolean, _insta
 PORT = integer(0, 65535)
 PATH = Kind("path", "a path", str, _instance(str, os.PathLike))
 LIST = Kind("list", "a comma-separated list without empty items", _listed, _accept_list)
-BIND = Kind(
-    "bind list", "a comma-separated list of HOST:PORT, [IPV6]:PORT, unix:PATH or fd://NUMBER", _bind, _accept_bind
-)
-PROXIES = Kind(
-    "list",
-    "a comma-separated list of addresses, networks (10.0.0.0/8), `unix` and `*`",
-    _proxies,
-    _accept_proxies,
-)
+BIND = _list_of(_check_bind, "bind list", "a comma-separated list of HOST:PORT, [IPV6]:PORT, unix:PATH or fd://NUMBER")
+PROXIES = _list_of(_check_proxy, "list", "a comma-separated list of addresses, networks (10.0.0.0/8), `unix` and `*`")
 OCTAL = Kind("octal", "an octal number from 0 to 777", _octal, _accept_mask)
 JSON_OBJECT = Kind("JSON", "a JSON object", _json_object, _instance(dict))
 SECONDS = number(unit="seconds")
