@@ -88,10 +88,4 @@ class Acceptor:
     async def _read(self, sock: Any) -> Optional[Addresses]:
         if not self._senders.expects(sock):
             return None
-        data = b""
-        while header.wanted(data):
-            more = await self._loop.sock_recv(sock, header.wanted(data))
-            if not more:
-                raise EOFError
-            data += more
-        return header.read(data)
+        return await header.receive(partial(self._loop.sock_recv, sock))

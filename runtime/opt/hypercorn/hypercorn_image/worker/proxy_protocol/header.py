@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The header of the PROXY protocol, versions 1 and 2: how much of it to read, and what it says. Reads nothing itself.
+"""The header of the PROXY protocol, versions 1 and 2: how much of it to read, and what it says. For any event loop.
 
 https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt. What follows the header comes from the client.
 Not a byte of it may be read with the header, because TLS begins there.
@@ -8,7 +8,7 @@ Not a byte of it may be read with the header, because TLS begins there.
 import re
 import socket
 import struct
-from typing import NamedTuple, Optional
+from typing import Awaitable, Callable, NamedTuple, Optional
 
 from hypercorn_image.app.forwarded.addresses import Address, read_ip
 
@@ -38,6 +38,20 @@ class Addresses(NamedTuple):
     def family(self) -> socket.AddressFamily:
         """The address family of both."""
         return socket.AF_INET6 if ":" in self.client[0] else socket.AF_INET
+
+
+async def receive(more: Callable[[int], Awaitable[bytes]]) -> Optional[Addresses]:
+    """Return what a header says, as `read` does; `more` receives at most so many bytes.
+
+    Raises Malformed, and EOFError at the end of the connection.
+    """
+    data = b""
+    while size := wanted(data):
+        received = await more(size)
+        if not received:
+            raise EOFError
+        data += received
+    return read(data)
 
 
 def wanted(data: bytes) -> int:

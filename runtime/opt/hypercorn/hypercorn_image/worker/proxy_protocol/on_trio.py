@@ -26,24 +26,15 @@ async def _begins(stream: Any, senders: Senders) -> bool:
     sock = stream.socket
     try:
         with trio.fail_after(header.SECONDS):
-            return not senders.expects(sock) or await _read(stream)
+            addresses = await header.receive(sock.recv) if senders.expects(sock) else None
     except trio.TooSlowError:
         senders.refuse(sock, "no PROXY header came in time")
     except Malformed as error:
         senders.refuse(sock, str(error))
-    except OSError:
+    except (OSError, EOFError):
         pass
+    else:
+        if addresses is not None:
+            stream.socket = ProxiedSocket(sock, addresses)
+        return True
     return False
-
-
-async def _read(stream: Any) -> bool:
-    data = b""
-    while header.wanted(data):
-        more = await stream.socket.recv(header.wanted(data))
-        if not more:
-            return False
-        data += more
-    addresses = header.read(data)
-    if addresses is not None:
-        stream.socket = ProxiedSocket(stream.socket, addresses)
-    return True
