@@ -291,13 +291,13 @@ class Wanted:
 
     def ready(self, pid: int, now: float) -> None:
         """A worker serves."""
+        self.accepts(pid, now)
         now = self._tick(now)
         worker = self.workers.get(pid)
         if worker is None or worker.killed:
             return
         worker.served = True
-        if worker.state is State.LEAVING:  # it began to serve before it heard, and gets the time for its requests
-            worker.limit = self._time_to_leave(worker, now)
+        if worker.state is State.LEAVING:  # it began to serve before it heard
             return
         worker.state, worker.limit = State.SERVING, None
         self._slowest = max(self._slowest, now - worker.born)
@@ -333,9 +333,7 @@ class Wanted:
         else:
             self._actions.append(Left(pid, how))
 
-    def _failed(
-        self, slot: int, generation: Generation, failure: StartError, now: float, passing: bool = False
-    ) -> None:
+    def _failed(self, slot: int, generation: Generation, failure: StartError, now: float, passing: bool) -> None:
         if self.stopping or not self._wants(generation):
             return
         if self.fallback is not None:
