@@ -14,7 +14,6 @@ from tests.runtime.server import RUNTIME
 LEVELS = {"debug", "info", "warning", "error"}
 ARGUMENT = {
     "Line": 1,
-    "say": 1,
     "_say": 1,
     "_say_once": 0,
     "log": 1,

@@ -86,15 +86,10 @@ def _preload(found: effective.Effective) -> Loaded:
 def _serve_alone(found: effective.Effective, listeners: Listeners, note: state.Note) -> int:
     worker = Worker(found, None, listeners, listeners.open_quic())
 
-    def say(level: str, message: str, *args: Any) -> None:
-        logger = found.config.log.error_logger  # not before: importing the application may change it
-        if logger is not None:
-            getattr(logger, level)(message, *args)
-
     def started() -> None:
         _note_serving(note, found, listeners)
         where = listeners.describe()
-        say("info", "Serving %s at %s, in this process (%s)", found.application, where, worker.worker_class)
+        worker.log("info", "Serving %s at %s, in this process (%s)", found.application, where, worker.worker_class)
 
     worker.on_started, worker.on_draining = started, note.draining
     return running.run(worker)

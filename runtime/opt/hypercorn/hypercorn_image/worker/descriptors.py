@@ -8,7 +8,7 @@ served.
 import errno
 import logging
 import resource
-from typing import Any
+from typing import Any, Callable
 
 from hypercorn_image.logs import Seldom
 
@@ -16,18 +16,17 @@ _ERRNOS = (errno.EMFILE, errno.ENFILE)
 
 
 class Shortage:
-    """Logs with the logger of `config`, seldom."""
+    """Logs seldom. `log` takes a level, a message and its values."""
 
-    def __init__(self, config: Any) -> None:
-        self._config = config
+    def __init__(self, log: Callable[..., None]) -> None:
+        self.log = log
         self._seldom = Seldom()
 
     def note(self) -> None:
         """A connection could not be accepted."""
-        logger = self._config.log.error_logger
-        if logger is not None and self._seldom.may():
+        if self._seldom.may():
             limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-            logger.error("Too many open files (limit %d); new connections have to wait", limit)
+            self.log("error", "Too many open files (limit %d); new connections have to wait", limit)
 
     def causes(self, error: Any) -> bool:
         """Tell whether `error` was raised by an accept that found no free descriptor."""

@@ -33,7 +33,7 @@ def run(worker: Worker) -> None:
     asyncio.set_event_loop(loop)
     loop.set_debug(worker.debug)
     loop.ours = {*worker.listening, *worker.udp}
-    loop.shortage = Shortage(worker.config)
+    loop.shortage = Shortage(worker.log)
     if worker.worker_class == "uvloop":
         loop.on_connection = loop.shortage.took_last
     loop.set_exception_handler(_exception_handler)

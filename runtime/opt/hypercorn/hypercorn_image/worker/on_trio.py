@@ -17,7 +17,7 @@ from hypercorn_image.worker.worker import Worker
 
 def run(worker: Worker) -> None:
     """Serve until told to stop. Raises StartError, or what Hypercorn raises, when it cannot."""
-    Shortage(worker.config).filter_trio()
+    Shortage(worker.log).filter_trio()
     if worker.proxy_protocol:
         from hypercorn_image.worker.proxy_protocol import on_trio
 
