@@ -64,6 +64,13 @@ def serve(worker_class: str, config: Config, use: Callable[[Any], Awaitable[None
         loop.close()
 
 
+def serve_quic(worker_class: str, directory: Path, use: Callable[[Any, tuple[str, int]], Awaitable[None]]) -> None:
+    """Serve over TLS and QUIC; `use` is run with the loop and the address of the UDP socket."""
+    with opened(socket.SOCK_DGRAM) as udp, opened() as tcp:
+        address = udp.getsockname()
+        serve(worker_class, configuration(tcp, udp, **certificate(directory)), lambda loop: use(loop, address))
+
+
 async def get(port: int) -> bytes:
     """Return the answer to one request."""
     reader, writer = await asyncio.open_connection(HOST, port)

@@ -18,9 +18,6 @@ import hypercorn.protocol
 import hypercorn.trio
 import pytest
 import trio
-from aioquic.asyncio.client import connect
-from aioquic.h3.connection import H3_ALPN
-from aioquic.quic.configuration import QuicConfiguration
 from hypercorn.config import Config
 from hypercorn_image import upstream
 from hypercorn_image.app.forwarded.addresses import Proxies
@@ -121,9 +118,8 @@ def test_hypercorns_quic_protocol_knows_its_connections(
     made: list[Any] = []
     upstream.note_quic(made)
 
-    async def use(loop: Any) -> None:
-        client = QuicConfiguration(alpn_protocols=H3_ALPN, is_client=True, verify_mode=ssl.CERT_NONE)
-        async with connect(HOST, port, configuration=client) as connection:
+    async def use(loop: Any, address: tuple[str, int]) -> None:
+        async with h3.connected(address) as connection:
             await connection.ping()
             (protocol,) = made
             one = next(iter(protocol.connections.values()))
@@ -133,9 +129,7 @@ def test_hypercorns_quic_protocol_knows_its_connections(
             await asyncio.wait_for(connection.wait_closed(), serving.LIMIT)
         loop.datagrams[0][1].datagram_received(b"", ("", 0))  # wakes it, and it ends
 
-    with opened(socket.SOCK_DGRAM) as udp, opened() as tcp:
-        port = udp.getsockname()[1]
-        serving.serve(worker_class, configuration(tcp, udp, **serving.certificate(tmp_path)), use)
+    serving.serve_quic(worker_class, tmp_path, use)
 
 
 @both
@@ -151,9 +145,8 @@ def test_hypercorns_timer_ends_a_quic_connection(
     ours = hypercorn.protocol.quic.QuicProtocol
     upstream.note_quic(made)
 
-    async def use(loop: Any) -> None:
-        client = QuicConfiguration(alpn_protocols=H3_ALPN, is_client=True, verify_mode=ssl.CERT_NONE)
-        async with connect(HOST, port, configuration=client) as connection:
+    async def use(loop: Any, address: tuple[str, int]) -> None:
+        async with h3.connected(address) as connection:
             await connection.ping()
         (protocol,) = made
         assert isinstance(protocol, ours)
@@ -161,9 +154,7 @@ def test_hypercorns_timer_ends_a_quic_connection(
             await asyncio.sleep(0.01)
         loop.datagrams[0][1].datagram_received(b"", ("", 0))  # wakes it, and it ends
 
-    with opened(socket.SOCK_DGRAM) as udp, opened() as tcp:
-        port = udp.getsockname()[1]
-        serving.serve(worker_class, configuration(tcp, udp, **serving.certificate(tmp_path)), use)
+    serving.serve_quic(worker_class, tmp_path, use)
 
 
 @pytest.mark.holds("hypercorn-tls-context")
@@ -288,10 +279,8 @@ def test_hypercorn_makes_http_3_connections_of_the_class_in_its_module(
 
     monkeypatch.setattr(quic, "H3Protocol", Noted)
 
-    async def use(loop: Any) -> None:
-        client = QuicConfiguration(alpn_protocols=H3_ALPN, is_client=True, verify_mode=ssl.CERT_NONE)
-        async with connect(HOST, port, configuration=client, create_protocol=h3.Client) as connection:
-            assert isinstance(connection, h3.Client)
+    async def use(loop: Any, address: tuple[str, int]) -> None:
+        async with h3.connected(address) as connection:
             await connection.ping()
             (one,) = made
             assert hasattr(one, "streams")
@@ -301,9 +290,7 @@ def test_hypercorn_makes_http_3_connections_of_the_class_in_its_module(
             while 4 not in connection.first_unserved:
                 await asyncio.sleep(0.001)
 
-    with opened(socket.SOCK_DGRAM) as udp, opened() as tcp:
-        port = udp.getsockname()[1]
-        serving.serve("asyncio", configuration(tcp, udp, **serving.certificate(tmp_path)), use)
+    serving.serve_quic("asyncio", tmp_path, use)
 
 
 _PROXIED = b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 443\r\nGET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n"
