@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import ipaddress
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -34,6 +35,11 @@ class Authority:
             key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
         )
         return str(certificate), str(private)
+
+    def tls(self) -> dict[str, Any]:
+        """Issue a certificate, and return the variables with which a server speaks TLS on a port of its own."""
+        certificate, key = self.issue()
+        return {"USE_SSL": "true", "SSL_PORT": 0, "CERTFILE": certificate, "KEYFILE": key}
 
     def _certificate(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, is_authority: bool = False) -> bytes:
         now = datetime.datetime.now(datetime.timezone.utc)

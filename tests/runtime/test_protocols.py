@@ -29,8 +29,7 @@ def authority(tmp_path: Path) -> Authority:
 
 
 def tls(authority: Authority, **more: Any) -> dict[str, Any]:
-    certificate, key = authority.issue()
-    return {"USE_SSL": "true", "SSL_PORT": 0, "CERTFILE": certificate, "KEYFILE": key, **more}
+    return {**authority.tls(), **more}
 
 
 def client(authority: Authority, **options: Any) -> httpx.Client:

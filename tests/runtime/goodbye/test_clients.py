@@ -79,8 +79,7 @@ def cases(asked: list[str], of: Iterable[type[Clients]] = SHAPES) -> list[Case]:
 
 
 def run(server: Launch, case: Case, directory: Path, **settings: Any) -> None:
-    certificate, key = Authority(directory / "certificates").issue()
-    tls = {"USE_SSL": "true", "SSL_PORT": 0, "CERTFILE": certificate, "KEYFILE": key, "QUIC_BIND": "127.0.0.1:0"}
+    tls = {**Authority(directory / "certificates").tls(), "QUIC_BIND": "127.0.0.1:0"}
     with server(WORKER_CLASS=case.worker_class, ACCESS_LOG="", **tls, **settings) as one:
         urls = one.serving().urls()
         address = next(address for address, url in zip(one.addresses(), urls, strict=True) if url.startswith("http:"))

@@ -17,16 +17,8 @@ from tests.runtime.server import Server
 
 
 def settings(tmp_path: Path, worker_class: str) -> dict[str, Any]:
-    certificate, key = Authority(tmp_path / "certificates").issue()
-    return {
-        "USE_SSL": "true",
-        "SSL_PORT": 0,
-        "CERTFILE": certificate,
-        "KEYFILE": key,
-        "QUIC_BIND": "127.0.0.1:0",
-        "WORKER_CLASS": worker_class,
-        "ACCESS_LOG": "",
-    }
+    tls = Authority(tmp_path / "certificates").tls()
+    return {**tls, "QUIC_BIND": "127.0.0.1:0", "WORKER_CLASS": worker_class, "ACCESS_LOG": ""}
 
 
 def quic_address(one: Server) -> tuple[str, int]:

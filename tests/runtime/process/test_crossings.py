@@ -166,9 +166,7 @@ def test_workers_of_a_preloaded_application_leave_its_finalizers_to_the_parent(s
 
 
 def test_a_leaving_http_3_worker_that_dies_leaves_no_socket_unread(server: Launch, tmp_path: Path) -> None:
-    certificate, key = Authority(tmp_path).issue()
-    tls = {"USE_SSL": "true", "SSL_PORT": "0", "CERTFILE": str(certificate), "KEYFILE": str(key)}
-    with server(QUIC_BIND="127.0.0.1:0", WEB_CONCURRENCY=1, **tls, **SLOW) as one:
+    with server(QUIC_BIND="127.0.0.1:0", WEB_CONCURRENCY=1, **Authority(tmp_path).tls(), **SLOW) as one:
         one.serving()
         address = ("127.0.0.1", int(next(url for url in one.urls()[::-1] if "https" in url).rpartition(":")[2]))
         (old,) = one.children()

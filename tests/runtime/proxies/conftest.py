@@ -19,8 +19,7 @@ def authority(tmp_path: Path) -> Authority:
 @pytest.fixture
 def tls(authority: Authority) -> dict[str, Any]:
     """The variables with which a server speaks TLS on a port of its own."""
-    certificate, key = authority.issue()
-    return {"USE_SSL": "true", "SSL_PORT": 0, "CERTFILE": certificate, "KEYFILE": key}
+    return authority.tls()
 
 
 @pytest.fixture
