@@ -44,6 +44,13 @@ class Clients:
         """Send requests on one connection after another."""
         raise NotImplementedError
 
+    def count(self, status: int, size: int) -> None:
+        """Count an answer; one with another status or another size than the whole one is lost."""
+        if (status, size) == (200, self.traffic.size):
+            self.counts.answered += 1
+        else:
+            self.counts.lost.append(f"{status} with {size} bytes")
+
     @property
     def again_for_each_connection(self) -> int:
         """How many requests a connection may have to send again when its worker is replaced."""

@@ -13,9 +13,9 @@ import httpx
 
 from tests.runtime import h3
 from tests.runtime.goodbye.counts import Clients, Traffic
+from tests.runtime.process.clients import IDLE
 
 LIMIT = 60  # seconds for an answer
-IDLE = 0.4  # seconds; a little less than what `serving.SETTLE` leaves to idle connections
 
 
 class Httpx(Clients):
@@ -60,10 +60,7 @@ class Httpx(Clients):
             except httpx.HTTPError as error:
                 self._count_failure(sent, error, idle=began - before)
             else:
-                if answer.status_code == 200 and len(answer.content) == self.traffic.size:
-                    self.counts.answered += 1
-                else:
-                    self.counts.lost.append(f"{answer.status_code} with {len(answer.content)} bytes")
+                self.count(answer.status_code, len(answer.content))
             self.counts.again += max(0, len(sent) - 1)
 
     def _trace(self, sent: list[int]) -> Any:
@@ -145,7 +142,4 @@ class Http3(Clients):
             except (ConnectionError, TimeoutError) as error:
                 self.counts.lost.append(repr(error))
             else:
-                if status == 200 and len(body) == self.traffic.size:
-                    self.counts.answered += 1
-                else:
-                    self.counts.lost.append(f"{status} with {len(body)} bytes")
+                self.count(status, len(body))

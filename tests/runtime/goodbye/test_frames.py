@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import time
+from typing import TypeVar
 
 import pytest
 from h2.errors import ErrorCodes
@@ -22,6 +23,7 @@ from hyperframe.frame import (
 from tests.runtime.launching import Launch, every_class
 from tests.runtime.server import connect
 
+Kind = TypeVar("Kind", bound=Frame)
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 NO_LAST_STREAM = 2**31 - 1
 ORDINARY = {SettingsFrame.MAX_CONCURRENT_STREAMS: 100}
@@ -61,10 +63,10 @@ class Client:
         frame.parse_body(memoryview(self._take(length)))
         return frame
 
-    def ping(self) -> PingFrame:
-        """Read until a ping."""
+    def until(self, kind: type[Kind]) -> Kind:
+        """Read until a frame of this kind, and return it."""
         frame = self.read()
-        while not isinstance(frame, PingFrame):
+        while not isinstance(frame, kind):
             frame = self.read()
         return frame
 
@@ -140,7 +142,7 @@ def test_a_connection_is_not_closed_before_its_client_has_read_the_last_answer(
                 client.hear(next(frame for frame in read if isinstance(frame, PingFrame)))
             while not (ends(frame := client.read()) and frame.stream_id == last):
                 pass
-            client.hear(client.ping())
+            client.hear(client.until(PingFrame))
             with pytest.raises(EOFError):
                 client.read()
         assert one.wait() == 0
@@ -156,10 +158,7 @@ def test_a_client_that_has_made_one_request_so_far_may_send_many_until_it_has_he
         with Client(one.address) as client:
             client.answer(client.ask("/"))
             one.kill(signal.SIGHUP)
-            frame = client.read()
-            while not isinstance(frame, GoAwayFrame):
-                frame = client.read()
-            assert frame.last_stream_id == NO_LAST_STREAM
+            assert client.until(GoAwayFrame).last_stream_id == NO_LAST_STREAM
             streams = {client.ask("/") for _ in range(20)}
             while streams:
                 frame = client.read()
