@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import os
 import signal
-import ssl
 import subprocess
 import time
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from tests.bench import machine
 from tests.bench.cases import UPLOAD, Case
 from tests.bench.loads import Failed
 from tests.bench.servers import HOST, Place, Server
+from tests.runtime.server import unverified_tls
 
 APPLICATIONS = Path(__file__).parent / "applications"
 START = 30.0
@@ -66,9 +66,7 @@ class Running:
     def _connection(self) -> http.client.HTTPConnection:
         if not self.case.tls:
             return http.client.HTTPConnection(HOST, self.place.port, timeout=5)
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        return http.client.HTTPSConnection(HOST, self.place.port, timeout=5, context=context)
+        return http.client.HTTPSConnection(HOST, self.place.port, timeout=5, context=unverified_tls())
 
     def end(self) -> None:
         """End it and all that it has started."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import socket
-import ssl
 
 import h2.config
 import h2.connection
 import h2.events
 
-from tests.runtime.server import connect
+from tests.runtime.server import connect, unverified_tls
 
 AT_ONCE = 50
 
@@ -18,8 +17,7 @@ def fetch_all(address: tuple[str, int], paths: list[str], tls: bool = False) -> 
     """Get all `paths` over one connection and return the size of each answer, None for one that is not whole."""
     sock = connect(address)
     if tls:
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context = unverified_tls()
         context.set_alpn_protocols(["h2"])
         sock = context.wrap_socket(sock)
     with sock:

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -211,6 +212,13 @@ def connect(address: tuple[str, int] | str) -> socket.socket:
     sock.settimeout(LIMIT)
     sock.connect(address)
     return sock
+
+
+def unverified_tls() -> ssl.SSLContext:
+    """Return the TLS of a client that verifies no certificate."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def response(sock: socket.socket) -> tuple[int, dict[str, str], bytes]:

@@ -10,11 +10,11 @@ import time
 from collections import Counter
 
 from tests.bench.clients import report
+from tests.runtime.server import unverified_tls
 
 
 def client_context() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context = unverified_tls()
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     return context
 

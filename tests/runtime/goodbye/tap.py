@@ -18,6 +18,7 @@ from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, RstStr
 
 from tests.runtime.certificates import Authority
 from tests.runtime.goodbye.counts import Counts
+from tests.runtime.server import unverified_tls
 
 PREFACE = len(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
 SLOW = 0.01  # seconds for which what the server sends is not read
@@ -113,8 +114,7 @@ async def tap(address: tuple[str, int], counts: Counts, tls: bool = False) -> As
 
 def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """Return the TLS of a client that trusts everybody, and that of a server."""
-    client, server = ssl.create_default_context(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+    client, server = unverified_tls(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     with tempfile.TemporaryDirectory() as directory:
         server.load_cert_chain(*Authority(Path(directory)).issue())
     for context in (client, server):

@@ -6,7 +6,6 @@ import asyncio
 import json
 import re
 import socket
-import ssl
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
@@ -20,6 +19,7 @@ from websockets.asyncio.client import connect
 from tests.conftest import REPOSITORY
 from tests.runtime.launching import Launch, every_class
 from tests.runtime.proxies.programs import DOCUMENT, Files, Proxy, caddy, haproxy, nginx
+from tests.runtime.server import unverified_tls
 
 Run = Callable[[Path, tuple[str, int], Files], AbstractContextManager[Proxy]]
 CLIENT = "127.0.0.9"
@@ -50,14 +50,12 @@ def open_websocket(address: tuple[str, int]) -> dict[str, Any]:
 
     Not with the client that has threads: before Python 3.13 two of them may not use a TLS connection at once.
     """
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
 
     async def told() -> dict[str, Any]:
         sock = socket.create_connection(address, source_address=(CLIENT, 0))
         sock.setblocking(False)
         url = f"wss://{address[0]}:{address[1]}/"
-        async with connect(url, sock=sock, ssl=context, additional_headers=LIES, open_timeout=30) as session:
+        async with connect(url, sock=sock, ssl=unverified_tls(), additional_headers=LIES, open_timeout=30) as session:
             return dict(json.loads(await session.recv()))
 
     return asyncio.run(told())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -167,8 +166,7 @@ def test_hypercorn_serves_with_the_tls_context_of_its_configuration(worker_class
         shared = config.create_ssl_context()
         assert config.create_ssl_context() is shared
         shared.set_alpn_protocols(["only-here"])
-        client = ssl.create_default_context()
-        client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+        client = server.unverified_tls()
         client.set_alpn_protocols(["only-here"])
 
         def agreed() -> str | None:
