@@ -77,6 +77,11 @@ def of_document(document: str) -> list[Block]:
 ALL = [block for document in DOCUMENTS for block in of_document(document)]
 
 
+def texts(document: str, language: str) -> list[str]:
+    """Return the blocks of a document in a language, in order."""
+    return [block.text for block in ALL if (block.document, block.language) == (document, language)]
+
+
 def image_pattern(matrix: Matrix) -> re.Pattern[str]:
     """Return a pattern of the images in a text: the groups are `repository` and `tag`, which may be missing."""
     names = "|".join(re.escape(matrix.repository(image)) for image in matrix.images)

@@ -14,6 +14,7 @@ import pytest
 
 from imagematrix.matrix.loading import load
 from tests.conftest import REPOSITORY
+from tests.documents.blocks import texts
 
 DAYS = ("20261122", "20261201")
 TAGS = {
@@ -40,7 +41,7 @@ def renovate(tag: str) -> tuple[object, Key] | None:
 
 def with_rules(tag: str) -> tuple[object, Key] | None:
     """The same with the package rules of docs/tags.md."""
-    (block,) = re.findall(r"(?s)```json\n(.*?)```", (REPOSITORY / "docs/tags.md").read_text(encoding="utf-8"))
+    (block,) = texts("docs/tags.md", "json")
     for rule in json.loads(block)["packageRules"]:
         if re.search(rule["matchCurrentValue"].strip("/"), tag):
             found = re.fullmatch(rule["versioning"].removeprefix("regex:").replace("(?<", "(?P<"), tag)

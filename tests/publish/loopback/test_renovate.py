@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 import subprocess
 import urllib.request
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 
 from imagematrix.machine.cache import cache_folder, locked
-from tests.conftest import REPOSITORY
+from tests.documents.blocks import texts
 from tests.matrix.test_bots import TAGS, offered, renovate, with_rules
 from tests.publish.loopback.conftest import git
 from tests.publish.loopback.registry import Registry
@@ -85,7 +84,7 @@ def write(root: Path, image: str, rules: dict[str, Any]) -> None:
 
 def documented(image: str) -> dict[str, Any]:
     """Return the rules of docs/tags.md, for this image."""
-    (block,) = re.findall(r"(?s)```json\n(.*?)```", (REPOSITORY / "docs/tags.md").read_text(encoding="utf-8"))
+    (block,) = texts("docs/tags.md", "json")
     rules: dict[str, Any] = json.loads(block)
     for rule in rules["packageRules"]:
         rule["matchPackageNames"] = [image]

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.conftest import REPOSITORY
+from tests.documents.blocks import texts
 from tests.local import free_port, need
 from tests.runtime.server import connect, wait_for
 
@@ -59,8 +59,7 @@ class Proxy(NamedTuple):
 
 def documented(language: str, number: int = 0) -> str:
     """Return a block of code of the document."""
-    text = (REPOSITORY / DOCUMENT).read_text(encoding="utf-8")
-    return str(re.findall(rf"(?s)^```{language}\n(.*?)^```$", text, re.MULTILINE)[number])
+    return texts(DOCUMENT, language)[number]
 
 
 @contextmanager
